@@ -1,0 +1,27 @@
+"""The custom resources of `regent.dev/v1alpha1` as models: one module for each kind."""
+
+from regent.api.v1alpha1.base import API_VERSION, GROUP, VERSION, ApiModel, Resource
+from regent.api.v1alpha1.common import Condition, ObjectMeta
+from regent.api.v1alpha1.failover import Failover, FailoverSpec, FailoverStatus
+from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
+from regent.api.v1alpha1.failoverpolicy_status import FailoverPolicyStatus
+from regent.api.v1alpha1.region import Region, RegionSpec, RegionStatus
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "VERSION",
+    "ApiModel",
+    "Condition",
+    "Failover",
+    "FailoverPolicy",
+    "FailoverPolicySpec",
+    "FailoverPolicyStatus",
+    "FailoverSpec",
+    "FailoverStatus",
+    "ObjectMeta",
+    "Region",
+    "RegionSpec",
+    "RegionStatus",
+    "Resource",
+]
