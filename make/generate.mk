@@ -2,8 +2,6 @@
 # A generator is a command that writes its files below a root directory, $(1): `make generate` runs all of them on the
 # repository, `make verify` on an empty directory, and compares. To add one: define it, and add its name to GENERATORS
 # and what it writes to GENERATED.
-GENERATORS :=
-GENERATED :=
 
 GENERATORS += generate_api
 GENERATED += crds docs/reference/api.md

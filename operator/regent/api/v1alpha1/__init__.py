@@ -5,7 +5,9 @@ from regent.api.v1alpha1.common import Condition, ObjectMeta
 from regent.api.v1alpha1.failover import Failover, FailoverSpec, FailoverStatus
 from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
 from regent.api.v1alpha1.failoverpolicy_status import FailoverPolicyStatus
+from regent.api.v1alpha1.placementpolicy import PlacementPolicy, PlacementPolicySpec, PlacementPolicyStatus
 from regent.api.v1alpha1.region import Region, RegionSpec, RegionStatus
+from regent.api.v1alpha1.replicationpolicy import ReplicationPolicy, ReplicationPolicySpec, ReplicationPolicyStatus
 
 __all__ = [
     "API_VERSION",
@@ -20,8 +22,14 @@ __all__ = [
     "FailoverSpec",
     "FailoverStatus",
     "ObjectMeta",
+    "PlacementPolicy",
+    "PlacementPolicySpec",
+    "PlacementPolicyStatus",
     "Region",
     "RegionSpec",
     "RegionStatus",
+    "ReplicationPolicy",
+    "ReplicationPolicySpec",
+    "ReplicationPolicyStatus",
     "Resource",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, JsonValue
 
 from regent.api.v1alpha1 import cel
 from regent.api.v1alpha1.base import LIST_ATOMIC, LIST_SET, PRESERVE_UNKNOWN, ApiModel, Schema, check, list_map
@@ -70,11 +70,11 @@ SecretKey = Annotated[
 ]
 
 URL_MESSAGE = "write a URL with scheme and host and without credentials, such as https://host.example.com/path"
-HttpUrl = Annotated[str, Field(min_length=1, max_length=2048), check(cel.url("self"), URL_MESSAGE)]
-OptionalHttpUrl = Annotated[str, Field(max_length=2048), check(cel.unset_or(cel.url("self")), URL_MESSAGE)]
+HttpUrl = Annotated[str, Field(min_length=1, max_length=1024), check(cel.url("self"), URL_MESSAGE)]
+OptionalHttpUrl = Annotated[str, Field(max_length=1024), check(cel.unset_or(cel.url("self")), URL_MESSAGE)]
 ProbeUrl = Annotated[
     str,
-    Field(max_length=2048),
+    Field(max_length=1024),
     check(
         cel.unset_or(cel.url("self", "https?|tcp|grpcs?")),
         "write a URL with scheme http, https, tcp, grpc or grpcs and a host, without credentials, "
@@ -173,7 +173,7 @@ class Condition(ApiModel):
     )
 
 
-_PENDING = {
+_PENDING: dict[str, JsonValue] = {
     "type": "Ready",
     "status": "Unknown",
     "reason": "Pending",
@@ -195,6 +195,11 @@ def conditions_field(types: str) -> Any:
         "Ready says that the spec was understood and is being acted on.",
         json_schema_extra={"default": [_PENDING]},
     )
+
+
+def tally(description: str) -> Any:
+    """Declare a counter of a status: zero when absent, and not written by a schema default."""
+    return Field(default=0, description=description, json_schema_extra={"default": None})
 
 
 Conditions = Annotated[list[Condition], Field(max_length=32), list_map("type")]
@@ -232,8 +237,6 @@ class ObjectMeta(ApiModel):
 
 class LabelRequirement(ApiModel):
     """One requirement on a label."""
-
-    RULES = ()
 
     key: Annotated[str, Field(min_length=1, max_length=316)] = Field(description="Key of the label.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(

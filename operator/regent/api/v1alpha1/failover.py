@@ -28,6 +28,7 @@ from regent.api.v1alpha1.common import (
     Text1024,
     Time,
     conditions_field,
+    tally,
 )
 from regent.api.v1alpha1.failoverpolicy_safety import TransitionOverride
 
@@ -60,14 +61,17 @@ RunTrigger = Literal[
 StepState = Literal["Pending", "Running", "Succeeded", "Skipped", "Failed", "Undone"]
 
 
+PolicyName = Annotated[
+    str,
+    Field(min_length=1, max_length=52),
+    check(cel.matches("self", cel.LABEL), "write the name of a FailoverPolicy in this namespace"),
+]
+
+
 class PolicyRef(ApiModel):
     """A FailoverPolicy of the same namespace."""
 
-    name: Annotated[
-        str,
-        Field(min_length=1, max_length=52),
-        check(cel.matches("self", cel.LABEL), "write the name of a FailoverPolicy in this namespace"),
-    ] = Field(description="Name of the FailoverPolicy.")
+    name: PolicyName = Field(description="Name of the FailoverPolicy.")
 
 
 class Control(ApiModel):
@@ -164,7 +168,7 @@ class Step(ApiModel):
         description="Name of the step; promotion steps are Promote/<name>."
     )
     state: StepState = Field(description="Pending, Running, Succeeded, Skipped, Failed or Undone.")
-    tries: Count = Field(default=0, description="How often it was tried.", json_schema_extra={"default": None})
+    tries: Count = tally("How often it was tried.")
     start_time: Time | None = Field(default=None, description="When it first started.")
     completion_time: Time | None = Field(default=None, description="When it ended.")
     message: Message = Field(default="", description="Evidence, or the error.")

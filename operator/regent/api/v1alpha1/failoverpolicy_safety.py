@@ -79,9 +79,10 @@ class GradualStep(ApiModel):
     hold: Annotated[Duration, cel.within("0s", "24h")] = Field(description="How long the share is held and watched.")
 
 
+# The API server checks `default: {}` against these rules before the defaults inside it apply: hence the has().
 _STEP_RULES = (
     Rule(
-        "self.type != 'Gradual' || (has(self.steps) && self.steps.size() > 0)",
+        "!has(self.type) || self.type != 'Gradual' || (has(self.steps) && self.steps.size() > 0)",
         "give steps with type: Gradual, such as [{percent: 10, hold: 30s}, {percent: 50, hold: 60s}]",
         ".steps",
     ),

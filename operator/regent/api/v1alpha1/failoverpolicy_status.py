@@ -22,6 +22,7 @@ from regent.api.v1alpha1.common import (
     Text256,
     Time,
     conditions_field,
+    tally,
 )
 
 PolicyPhase = Literal["Steady", "Suspect", "FailingOver", "Recovering", "Cooldown", "Blocked", "Suspended", "Unknown"]
@@ -73,20 +74,12 @@ class LastFailover(ApiModel):
 class Totals(ApiModel):
     """How many runs ended how. Survives the pruning of Failover objects."""
 
-    succeeded: LongCount = Field(default=0, description="Runs that succeeded.", json_schema_extra={"default": None})
-    failed: LongCount = Field(default=0, description="Runs that failed.", json_schema_extra={"default": None})
-    rolled_back: LongCount = Field(
-        default=0, description="Runs that were rolled back.", json_schema_extra={"default": None}
-    )
-    cancelled: LongCount = Field(
-        default=0, description="Runs that were cancelled.", json_schema_extra={"default": None}
-    )
-    not_needed: LongCount = Field(
-        default=0, description="Runs whose trigger was gone.", json_schema_extra={"default": None}
-    )
-    superseded: LongCount = Field(
-        default=0, description="Runs that gave way to another.", json_schema_extra={"default": None}
-    )
+    succeeded: LongCount = tally("Runs that succeeded.")
+    failed: LongCount = tally("Runs that failed.")
+    rolled_back: LongCount = tally("Runs that were rolled back.")
+    cancelled: LongCount = tally("Runs that were cancelled.")
+    not_needed: LongCount = tally("Runs whose trigger was gone.")
+    superseded: LongCount = tally("Runs that gave way to another.")
 
 
 class FailoverPolicyStatus(ApiModel):

@@ -119,7 +119,7 @@ class DnsEndpointTarget(ApiModel):
         ),
         Rule(
             "self.recordType != 'CNAME' || self.records.all(r, r.targets.size() == 1 && "
-            f"r.targets.all(t, !isIP(t) && {cel.matches('t', cel.HOSTNAME)}))",
+            "!isIP(r.targets[0]) && r.targets[0].matches('^[a-z0-9_.-]+$'))",
             "write exactly one host name for each region with recordType CNAME",
             ".records",
         ),

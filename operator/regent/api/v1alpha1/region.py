@@ -108,11 +108,13 @@ class Thresholds(ApiModel):
 
     RULES = (
         Rule(
+            "!has(self.unhealthy) || !has(self.degraded) || "
             "self.unhealthy.errorRatePercent >= self.degraded.errorRatePercent",
             "write an errorRatePercent for unhealthy that is not below the one for degraded",
             ".unhealthy.errorRatePercent",
         ),
         Rule(
+            "!has(self.unhealthy) || !has(self.degraded) || "
             "self.unhealthy.capacityAvailablePercent <= self.degraded.capacityAvailablePercent",
             "write a capacityAvailablePercent for unhealthy that is not above the one for degraded",
             ".unhealthy.capacityAvailablePercent",

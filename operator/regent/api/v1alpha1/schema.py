@@ -13,9 +13,11 @@ import yaml
 from regent.api.v1alpha1.base import GROUP, PRESERVE_UNKNOWN, VALIDATIONS, VERSION, Resource
 from regent.api.v1alpha1.failover import Failover
 from regent.api.v1alpha1.failoverpolicy import FailoverPolicy
+from regent.api.v1alpha1.placementpolicy import PlacementPolicy
 from regent.api.v1alpha1.region import Region
+from regent.api.v1alpha1.replicationpolicy import ReplicationPolicy
 
-KINDS: tuple[type[Resource], ...] = (Region, FailoverPolicy, Failover)
+KINDS: tuple[type[Resource], ...] = (Region, FailoverPolicy, Failover, ReplicationPolicy, PlacementPolicy)
 
 _INT32_MAX = 2**31 - 1
 _STANDARD = {
