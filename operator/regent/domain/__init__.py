@@ -1,0 +1,1 @@
+"""What Regent knows and how it decides: pure values and functions, standard library only."""

@@ -1,0 +1,1 @@
+"""Failover: from the state of the world to a decision with reasons. Start at `decide`."""

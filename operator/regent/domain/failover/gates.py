@@ -1,0 +1,140 @@
+"""What holds an automatic run back: a chain of pure checks, in the order in which they are explained.
+
+Each check gets the snapshot and the trigger and returns a `Hold` or None. They are kept apart from choosing a
+candidate, so that a held failover always says the first rule that stands in its way and what lifts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from regent.domain.duration import format_duration
+from regent.domain.failover.cooldown import Cooldown, spent
+from regent.domain.failover.model import FiredTrigger, Hold, Mode, Snapshot, TriggerKind, Urgency
+
+ORDERS = (TriggerKind.ADMIN_STATE, TriggerKind.REGION_REMOVED)
+"""Triggers that a person gave: neither cooldown nor budget nor doubts of the prober stand in their way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One trigger to be judged."""
+
+    snapshot: Snapshot
+    trigger: FiredTrigger
+    cooldown: Cooldown
+
+    def hold(
+        self, reason: str, message: str, *, action_required: bool = False, retry_after: float | None = None
+    ) -> Hold:
+        """Build the Hold of this case."""
+        return Hold(
+            reason=reason,
+            message=message,
+            trigger=self.trigger.kind,
+            source=self.trigger.region,
+            action_required=action_required,
+            retry_after=retry_after,
+        )
+
+
+def _unsupported(case: Case) -> Hold | None:
+    fields = case.snapshot.policy.unsupported
+    if not fields:
+        return None
+    message = f"this version does not support {', '.join(fields)}; nothing is moved. Remove the field, or move by hand"
+    return case.hold("UnsupportedField", message, action_required=True)
+
+
+def _suspended(case: Case) -> Hold | None:
+    if case.snapshot.suspend_all:
+        return case.hold(
+            "SuspendedGlobally",
+            "the setting failover.suspendAll is true; unset it to let runs start",
+            action_required=True,
+        )
+    if case.snapshot.policy.suspend:
+        return case.hold("Suspended", "spec.suspend is true; set it to false to let runs start", action_required=True)
+    return None
+
+
+def _manual(case: Case) -> Hold | None:
+    if case.snapshot.policy.mode is Mode.AUTOMATIC:
+        return None
+    return case.hold("ManualMode", f"{case.trigger.message}; mode is Manual", action_required=True)
+
+
+def _grace(case: Case) -> Hold | None:
+    view = case.snapshot.regions.get(case.trigger.region)
+    if case.snapshot.in_grace or (view is not None and not view.settled):
+        return case.hold(
+            "StartupGrace", "Regent has just started and has not seen a full round of probes yet", retry_after=0.25
+        )
+    return None
+
+
+def _observer(case: Case) -> Hold | None:
+    if case.trigger.kind in ORDERS:
+        return None
+    if case.snapshot.suspect_observer:
+        return case.hold(
+            "ProberSuspect", f"the prober doubts itself: {case.snapshot.suspect_observer}", retry_after=0.5
+        )
+    if case.snapshot.panic:
+        return case.hold("Panic", case.snapshot.panic, retry_after=1.0)
+    return None
+
+
+def _quorum(case: Case) -> Hold | None:
+    if case.trigger.kind is not TriggerKind.UNREACHABLE:
+        return None
+    votes = case.snapshot.regions[case.trigger.region].health.down_votes
+    need = case.snapshot.policy.safety.quorum
+    if votes >= need:
+        return None
+    return case.hold("QuorumMissing", f"{votes} of the {need} vantages that safety.quorum asks for say Down")
+
+
+def _cooldown(case: Case) -> Hold | None:
+    snapshot = case.snapshot
+    if case.trigger.urgency is Urgency.HIGH or not case.cooldown.active(snapshot.wall_time):
+        return None
+    left = case.cooldown.until_time - snapshot.wall_time
+    message = (
+        f"{case.trigger.message}; cooldown for {format_duration(max(1, round(left)))} more. "
+        f'Annotate regent.dev/acknowledge="{snapshot.state.epoch}" to end it'
+    )
+    return case.hold("Cooldown", message, retry_after=left)
+
+
+def _budget(case: Case) -> Hold | None:
+    snapshot, safety = case.snapshot, case.snapshot.policy.safety
+    if case.trigger.urgency is Urgency.HIGH:
+        return None
+    used = spent(snapshot.runs, since_time=snapshot.wall_time - safety.budget_per)
+    if used < safety.budget_failovers:
+        return None
+    message = (
+        f"{case.trigger.message}; {used} automatic runs within {format_duration(safety.budget_per)}, "
+        f"and safety.budget.failovers is {safety.budget_failovers}. Start a Failover by hand, or raise the budget"
+    )
+    return case.hold("BudgetSpent", message, action_required=True, retry_after=60.0)
+
+
+CHAIN: tuple[Callable[[Case], Hold | None], ...] = (
+    _unsupported,
+    _suspended,
+    _manual,
+    _grace,
+    _observer,
+    _quorum,
+    _cooldown,
+    _budget,
+)
+
+
+def first_hold(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> Hold | None:
+    """Return the first rule that holds a run for `trigger` back, or None when it may be made."""
+    case = Case(snapshot, trigger, cooldown)
+    return next((hold for check in CHAIN if (hold := check(case)) is not None), None)

@@ -1,0 +1,1 @@
+"""Health: from probe results to a region's verdict."""

@@ -1,0 +1,1 @@
+"""Traffic: distributions over regions, and the weights that carry them out."""

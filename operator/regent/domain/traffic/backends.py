@@ -1,0 +1,101 @@
+"""New weights for the backends of a route, from a distribution over regions: pure, route by route, rule by rule.
+
+A route is given as what matters of it: for each rule, the backends with their region (None: of no region) and weight.
+Rules of the field: a region's share is split among its backends in the ratio they had when they were adopted; backends
+of no region keep their weight, and the regions together keep theirs beside them; a rule that lacks every region with a
+share stays as it is and is reported; weights are never all zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from regent.domain.traffic.shares import FULL, split
+
+MAX_WEIGHT = 1_000_000
+"""Upper bound of a backendRef's weight in the Gateway API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One backendRef: its service, the region it belongs to (None: of no region) and its weight."""
+
+    service: str
+    region: str | None
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a route should look like: per rule the new weights, and which rules could not be covered."""
+
+    rules: tuple[tuple[int, ...], ...]
+    uncovered: tuple[int, ...] = ()
+
+
+Ratios = Mapping[str, int]
+"""By service: the weight it had when adopted. Needed where a region has several backends in one rule, because a region
+at 0 has lost the ratio of its own backends."""
+
+
+def weigh(rules: Sequence[Sequence[Backend]], distribution: Mapping[str, int], ratios: Ratios) -> Weights:
+    """Return the weights of all rules under `distribution`."""
+    result: list[tuple[int, ...]] = []
+    uncovered: list[int] = []
+    for index, rule in enumerate(rules):
+        present = {backend.region for backend in rule if backend.region is not None}
+        if not present:
+            result.append(tuple(backend.weight for backend in rule))
+        elif not any(distribution.get(region, 0) > 0 for region in present):
+            uncovered.append(index)
+            result.append(tuple(backend.weight for backend in rule))
+        else:
+            result.append(_weigh_rule(rule, distribution, ratios))
+    return Weights(tuple(result), tuple(uncovered))
+
+
+def _weigh_rule(rule: Sequence[Backend], distribution: Mapping[str, int], ratios: Ratios) -> tuple[int, ...]:
+    mapped = [backend for backend in rule if backend.region is not None]
+    parts: list[float] = []
+    for backend in mapped:
+        siblings = [ratios.get(other.service, 1) for other in mapped if other.region == backend.region]
+        own = ratios.get(backend.service, 1)
+        # Siblings that were all at 0 when adopted share equally: a region with a share is never all zero.
+        ratio = own / sum(siblings) if any(siblings) else 1 / len(siblings)
+        parts.append(distribution.get(backend.region or "", 0) * ratio)
+    weights = iter(split(_scale(rule, mapped), parts))
+    return tuple(backend.weight if backend.region is None else next(weights) for backend in rule)
+
+
+def _scale(rule: Sequence[Backend], mapped: Sequence[Backend]) -> int:
+    """What the weights of the regions in a rule add up to."""
+    others = sum(backend.weight for backend in rule if backend.region is None)
+    together = sum(backend.weight for backend in mapped)
+    if others and together:
+        return together
+    several = len(mapped) > len({backend.region for backend in mapped})
+    return FULL * FULL if several else FULL
+
+
+def shares_of(rules: Sequence[Sequence[Backend]]) -> dict[str, int]:
+    """The share of each region in percent as the weights have it now: of the first rule that has regions at all."""
+    for rule in rules:
+        mapped = [backend for backend in rule if backend.region is not None]
+        if not mapped:
+            continue
+        regions = list(dict.fromkeys(backend.region or "" for backend in mapped))
+        sums = [sum(backend.weight for backend in mapped if backend.region == region) for region in regions]
+        return dict(zip(regions, split(FULL, sums), strict=True)) if any(sums) else dict.fromkeys(regions, 0)
+    return {}
+
+
+def adopt_ratios(rules: Sequence[Sequence[Backend]]) -> dict[str, int]:
+    """The ratios worth remembering: of backends that share a region with another backend of the same rule."""
+    found: dict[str, int] = {}
+    for rule in rules:
+        for backend in rule:
+            siblings = [other for other in rule if other.region == backend.region and backend.region is not None]
+            if len(siblings) > 1 and any(other.weight for other in siblings):
+                found.setdefault(backend.service, backend.weight)
+    return found

@@ -1,0 +1,1 @@
+"""The running parts: they gather, decide through the domain, and act through ports."""

@@ -1,0 +1,39 @@
+"""The Kubernetes resources that Regent touches, one constant each.
+
+Every API call names one of these constants as its first argument. The RBAC rules of the chart are generated from those
+calls (`regent.adapters.kubernetes.rbac`), so a call that is added here and there changes the role by itself, and one
+that is taken away takes its permission with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of Kubernetes object: where it is served and whether it lives in a namespace."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+REGIONS = Resource("regent.dev", "v1alpha1", "regions", "Region", namespaced=False)
+FAILOVER_POLICIES = Resource("regent.dev", "v1alpha1", "failoverpolicies", "FailoverPolicy")
+FAILOVERS = Resource("regent.dev", "v1alpha1", "failovers", "Failover")
+REPLICATION_POLICIES = Resource("regent.dev", "v1alpha1", "replicationpolicies", "ReplicationPolicy")
+PLACEMENT_POLICIES = Resource("regent.dev", "v1alpha1", "placementpolicies", "PlacementPolicy")
+HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+SERVICES = Resource("", "v1", "services", "Service")
+SECRETS = Resource("", "v1", "secrets", "Secret")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -1,0 +1,1 @@
+"""What Regent serves over HTTP."""
