@@ -1,1 +1,5 @@
-"""Real parts on one machine for tests, the demo and benchmarks; not part of the shipped package."""
+"""What Regent's tests, demo and benchmarks run on: real programs on one machine, without a container engine.
+
+`testbed.toolchain` builds the programs from Go modules once and caches them; `testbed.controlplane` runs
+Kubernetes control planes from them. Nothing in here is shipped with the operator.
+"""
