@@ -1,0 +1,1 @@
+"""Watches by kopf, embedded in the event loop of the process."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API: client, connection, leader lease, events, generated access rules."""

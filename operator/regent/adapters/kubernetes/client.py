@@ -1,0 +1,177 @@
+"""The Kubernetes API server behind `ports.Cluster`, for every resource through one code path.
+
+Objects stay plain dicts as the server wrote them: no models, so no field that Regent does not know is lost on the way.
+Every request has a time-out. Errors become `regent.domain.errors` here and nowhere else. An instance has a connection
+pool of its own: the writes of a failover use a second one, so that a storm of status writes cannot delay them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from regent.adapters.kubernetes.connection import Connection
+from regent.adapters.kubernetes.errors import refused, unreachable
+from regent.domain.errors import ClusterError, NotFoundError
+from regent.engine.ports import Clock, Metrics, Object
+from regent.engine.resources import Resource
+
+FIELD_MANAGER = "regent"
+MANAGED = {"fieldManager": FIELD_MANAGER}
+CHUNK = 500
+"""Objects per answer of a LIST."""
+GONE = 410
+
+
+class KubernetesCluster:
+    """Implements `regent.engine.ports.Cluster`.
+
+    Args:
+        connection: where the API server is.
+        timeout: seconds for one request, from connecting to the last byte; each chunk of a LIST is a request.
+        pool: connections that may be open at the same time.
+    """
+
+    def __init__(
+        self, connection: Connection, *, clock: Clock, metrics: Metrics, timeout: float = 5.0, pool: int = 32
+    ) -> None:
+        self._connection = connection
+        self._client = connection.client(pool=pool)
+        self._clock = clock
+        self._metrics = metrics
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Read one object past any cache; NotFoundError when it is not there."""
+        return cast(Object, await self._request("GET", resource, _path(resource, namespace, name), name=name))
+
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Sequence[Object]:
+        """List objects (all namespaces when `namespace` is ""), in chunks, consistently."""
+        path = _path(resource, namespace)
+        query = {"labelSelector": label_selector} if label_selector else {}
+        try:
+            return await self._list(resource, path, {**query, "limit": str(CHUNK)})
+        except ClusterError as error:
+            if error.status != GONE:
+                raise
+        # The server compacted the version that the chunks were of. Once more in one piece, which cannot expire.
+        return await self._list(resource, path, query)
+
+    async def create(self, resource: Resource, obj: Object) -> Object:
+        """POST; AlreadyExistsError when the name is taken. The API drops `status` here."""
+        namespace, name = _where(resource, obj)
+        path = _path(resource, namespace)
+        return cast(Object, await self._request("POST", resource, path, MANAGED, obj, name=name))
+
+    async def replace(self, resource: Resource, obj: Object) -> Object:
+        """PUT with the object's resourceVersion; ConflictError when somebody wrote since."""
+        namespace, name = _where(resource, obj)
+        path = _path(resource, namespace, name)
+        return cast(Object, await self._request("PUT", resource, path, MANAGED, obj, name=name))
+
+    async def replace_status(self, resource: Resource, obj: Object) -> Object:
+        """PUT to the status subresource with the object's resourceVersion; ConflictError when somebody wrote since."""
+        namespace, name = _where(resource, obj)
+        path = _path(resource, namespace, name) + "/status"
+        return cast(Object, await self._request("PUT", resource, path, MANAGED, obj, name=name))
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the object with exactly this uid; NotFoundError when it is gone, ConflictError when it is another."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        options["propagationPolicy"] = "Background"
+        await self._request("DELETE", resource, _path(resource, namespace, name), body=options, name=name)
+
+    async def serves(self, resource: Resource) -> bool:
+        """Say whether the API server knows this kind: optional custom resources may be installed later."""
+        try:
+            found = await self._request("GET", resource, _root(resource), name="")
+        except NotFoundError:
+            return False
+        return any(entry.get("name") == resource.plural for entry in found.get("resources", ()))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _list(self, resource: Resource, path: str, query: dict[str, str]) -> Sequence[Object]:
+        items: list[Object] = []
+        while True:
+            page = await self._request("GET", resource, path, query, verb="list")
+            for item in page.get("items") or ():
+                # The items of a list come without these two.
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+                items.append(item)
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return items
+            query = {**query, "continue": token}
+
+    async def _request(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Object | None = None,
+        *,
+        name: str = "",
+        verb: str = "",
+    ) -> Any:
+        verb = verb or method.lower()
+        what = f"{verb} {resource.kind} {name}".strip()
+        url = self._connection.server + path + ("?" + urlencode(query) if query else "")
+        started = self._clock.monotonic()
+        code = "0"
+        try:
+            headers = {"Accept": "application/json", "Content-Type": "application/json", **self._client.default_headers}
+            if authorization := await self._connection.authorization():
+                headers["authorization"] = authorization
+            response = await self._client.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=self._timeout
+            )
+            code = str(response.status)
+            data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            raise unreachable(what, error) from error
+        finally:
+            self._metrics.count("regent_api_requests_total", verb=verb, kind=resource.kind, code=code)
+            self._metrics.observe("regent_api_request_duration_seconds", self._clock.monotonic() - started, verb=verb)
+        if not 200 <= response.status < 300:
+            raise refused(what, resource, response.status, response.headers, data)
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise unreachable(what, error) from error
+
+
+def _root(resource: Resource) -> str:
+    return f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+
+
+def _path(resource: Resource, namespace: str, name: str | None = None) -> str:
+    parts = [_root(resource)]
+    if resource.namespaced and namespace:
+        parts += ["namespaces", quote(namespace, safe="")]
+    elif resource.namespaced and name is not None:
+        raise ValueError(f"{resource.kind} {name!r} needs a namespace")
+    parts.append(resource.plural)
+    if name is not None:
+        if not name:
+            # An empty name would address the whole collection, and a DELETE would empty it.
+            raise ValueError(f"{resource.kind} needs a name")
+        parts.append(quote(name, safe=""))
+    return "/".join(parts)
+
+
+def _where(resource: Resource, obj: Object) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    namespace, name = str(metadata.get("namespace", "")), str(metadata.get("name", ""))
+    if resource.namespaced and not namespace:
+        raise ValueError(f"{resource.kind} {name!r} needs a namespace")
+    return namespace, name

@@ -1,0 +1,66 @@
+"""Every metric that Regent exports: name, type, help, labels and, for histograms, buckets.
+
+The one list: the exporter refuses names and labels that are not in it, and docs/reference/metrics.md is made from it.
+Base units (seconds, bytes, ratios), `_total` for counters, labels that are bounded by the number of custom resources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class MetricType(Enum):
+    """How a metric behaves over time."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One declared metric. `buckets` are upper bounds in the metric's unit, at most five for per-region histograms."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricType.GAUGE, text, labels)
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Metric:
+    return Metric(name, MetricType.HISTOGRAM, text, labels, buckets)
+
+
+FAST = (0.005, 0.02, 0.1, 0.5, 2.0)
+
+METRICS: tuple[Metric, ...] = (
+    # The runtime: watching, working, writing, leading.
+    _gauge("regent_build_info", "Always 1; the version that runs is in the label.", "version"),
+    _gauge("regent_leader", "1 while this replica holds the lease, else 0."),
+    _gauge("regent_lease_transitions", "How often the lease has changed hands, as the lease says."),
+    _counter("regent_lease_renewals_total", "Tries to renew or take the lease.", "result"),
+    _gauge("regent_store_objects", "Objects known, by kind.", "kind"),
+    _counter("regent_watch_events_total", "Watch events taken in, by kind.", "kind"),
+    _counter("regent_watch_restarts_total", "Times that all watches were started anew."),
+    _counter("regent_resync_total", "Resyncs, by kind and result (ok or error).", "kind", "result"),
+    _counter("regent_resync_repaired_total", "Changes that a resync found and the watch had missed.", "kind"),
+    _gauge("regent_resync_age_seconds", "Time since the oldest kind was last listed whole."),
+    _gauge("regent_queue_depth", "Objects that are due and wait for a worker."),
+    _counter("regent_reconcile_total", "Visits of objects, by kind and result (ok, retry, error).", "kind", "result"),
+    _histogram("regent_reconcile_duration_seconds", "Time of one visit of an object.", "kind", buckets=FAST),
+    _counter("regent_status_writes_total", "Writes of status (written or conflict), by kind.", "kind", "result"),
+    _counter("regent_events_total", "Kubernetes Events, by result (posted, dropped, failed).", "result"),
+    _counter("regent_api_requests_total", "Requests to API servers, by verb, kind and status.", "verb", "kind", "code"),
+    _histogram("regent_api_request_duration_seconds", "Time of requests to API servers.", "verb", buckets=FAST),
+    _gauge("regent_event_loop_lag_seconds", "How late the event loop ran its last timer."),
+)  # fmt: skip
