@@ -35,7 +35,8 @@ class Rule:
             port = "meta l4proto tcp" if self.port is None else f"tcp dport {self.port}"
             return f"{source}{port} reject with tcp reset"
         port = "" if self.port is None else f"tcp dport {self.port} "
-        share = "" if self.action is Action.DROP else f"numgen random mod 100 < {self.percent} "
+        everything = self.action is Action.DROP or self.percent == 100  # nft refuses a comparison that always holds
+        share = "" if everything else f"numgen random mod 100 < {self.percent} "
         return f'iifname != "lo" {source}{port}{share}drop'
 
 
