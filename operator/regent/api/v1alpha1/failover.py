@@ -21,6 +21,7 @@ from regent.api.v1alpha1.common import (
     ObjectMeta,
     OptionalRegionName,
     RegionName,
+    RegionShare,
     Text63,
     Text128,
     Text253,
@@ -158,6 +159,12 @@ class Plan(ApiModel):
     candidates: Annotated[list[Candidate], Field(max_length=64), list_map("region")] = Field(
         default_factory=list, description="Every region that was considered, with its reasons."
     )
+    before: Annotated[list[RegionShare], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list, description="Shares before the run; a rollback restores them."
+    )
+    after: Annotated[list[RegionShare], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list, description="Shares that the run makes."
+    )
 
 
 class Step(ApiModel):
@@ -191,6 +198,15 @@ class PointOfNoReturn(ApiModel):
     time: Time = Field(description="When it was passed.")
 
 
+class StateSnapshot(ApiModel):
+    """What the targets looked like before the run."""
+
+    hash: Text128 = Field(default="", description="SHA-256 of the body: a rollback is proved by the same hash.")
+    body: Annotated[str, Field(max_length=65_536)] = Field(
+        default="", description="The weights of every target before the run, as canonical JSON."
+    )
+
+
 class FailoverStatus(ApiModel):
     """How far the run is."""
 
@@ -211,6 +227,7 @@ class FailoverStatus(ApiModel):
     steps: Annotated[list[Step], Field(max_length=2048), list_map("attempt", "name")] = Field(
         default_factory=list, description="The journal: every step of every attempt."
     )
+    snapshot: StateSnapshot | None = Field(default=None, description="What the targets looked like before the run.")
     attempts: Annotated[list[Attempt], Field(max_length=64), LIST_ATOMIC] = Field(
         default_factory=list, description="Candidates that were tried, in order."
     )

@@ -99,6 +99,11 @@ class FailoverPolicyStatus(ApiModel):
     active: Annotated[str, Field(max_length=4096)] = Field(
         default="", description="activeRegion, or activeRegions joined by commas: the column of `kubectl get`."
     )
+    failback_region: OptionalRegionName = Field(
+        default="",
+        description="Region that the first unplanned run left, and that a failback returns to. Empty: traffic is at "
+        "home.",
+    )
     replication_source: OptionalRegionName = Field(
         default="", description="Region that data is replicated from; changes only when replication is turned round."
     )

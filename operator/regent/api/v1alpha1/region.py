@@ -289,7 +289,8 @@ class RegionStatus(ApiModel):
     )
     message: Message = Field(default="", description="Why the region has this health, in one sentence.")
     latency_milliseconds: Milliseconds | None = Field(
-        default=None, description="Median latency of the last minute in milliseconds, in steps of 1, 2, 5, 10, 20, …"
+        default=None,
+        description="Median latency of the last minute in milliseconds, in steps of 1, 2 and 5 times a power of ten.",
     )
     error_rate_percent: Percent | None = Field(default=None, description="Error rate in percent, in steps of 5.")
     capacity_available_percent: Percent | None = Field(

@@ -203,7 +203,9 @@ class PrometheusLoad(ApiModel):
     """PromQL queries that give the figures."""
 
     address: OptionalHttpUrl = Field(
-        default="", description="URL of the Prometheus API. Empty: the setting `prometheus.address`."
+        default="",
+        description="URL of the Prometheus API. Empty: the operator's own; where it has none, "
+        "the figures stay unknown.",
     )
     error_rate_percent: Text4096 = Field(
         default="", description="Query that gives the region's error rate in percent as one sample. Empty: none."

@@ -1,0 +1,136 @@
+"""FailoverPolicy objects to domain values. The only module that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
+from regent.api.v1alpha1.failoverpolicy_safety import Triggers as TriggersModel
+from regent.api.v1alpha1.failoverpolicy_targets import Target
+from regent.domain.duration import parse_duration
+from regent.domain.failover.model import (
+    FailbackMode,
+    Mode,
+    PolicyRegion,
+    PolicySpec,
+    Promotion,
+    RateTrigger,
+    Safety,
+    Topology,
+    Triggers,
+)
+from regent.domain.traffic.targets import TargetSpec, VerificationSpec
+
+
+def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, ...]]:
+    """Return what the FailoverPolicy object wants, and its targets.
+
+    Raises:
+        pydantic.ValidationError: the object was never accepted by an API server with Regent's CRDs.
+    """
+    policy = FailoverPolicy.parse(dict(obj))
+    spec, metadata = policy.spec, policy.metadata
+    default_failback = "Automatic" if spec.topology == "ActiveActive" else "Manual"
+    resolved = PolicySpec(
+        namespace=metadata.namespace or "",
+        name=metadata.name or "",
+        uid=metadata.uid or "",
+        generation=metadata.generation or 1,
+        created_time=metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0,
+        topology=Topology(spec.topology),
+        regions=tuple(
+            PolicyRegion(name=entry.name, weight_percent=entry.weight_percent, promotion=Promotion(entry.promotion))
+            for entry in spec.regions
+        ),
+        mode=Mode(spec.mode),
+        suspend=spec.suspend,
+        triggers=_triggers(spec.triggers),
+        safety=Safety(
+            min_active_regions=spec.safety.min_active_regions,
+            quorum=spec.safety.quorum,
+            panic_percent=spec.safety.panic_percent,
+            cooldown=parse_duration(spec.safety.cooldown),
+            budget_failovers=spec.safety.budget.failovers,
+            budget_per=parse_duration(spec.safety.budget.per),
+        ),
+        failback_mode=FailbackMode(spec.failback.mode or default_failback),
+        failback_stabilization=parse_duration(spec.failback.stabilization),
+        unsupported=_unsupported(spec),
+        ignored=_ignored(spec),
+    )
+    return resolved, tuple(filter(None, map(_target, spec.targets)))
+
+
+def _triggers(model: TriggersModel) -> Triggers:
+    error, latency, capacity = model.error_rate, model.latency, model.capacity
+    return Triggers(
+        unreachable=model.unreachable.mode == "Enabled",
+        error_rate=RateTrigger(
+            threshold=error.percent, duration=parse_duration(error.for_), probes_only=error.source == "Probes"
+        )
+        if error.mode == "Enabled"
+        else None,
+        latency=RateTrigger(threshold=parse_duration(latency.threshold), duration=parse_duration(latency.for_))
+        if latency.mode == "Enabled"
+        else None,
+        capacity=RateTrigger(threshold=capacity.available_percent, duration=parse_duration(capacity.for_))
+        if capacity is not None and capacity.mode == "Enabled"
+        else None,
+    )
+
+
+def _target(model: Target) -> TargetSpec | None:
+    route = model.http_route
+    if route is None:
+        return None
+    check = model.verification
+    return TargetSpec(
+        kind="HTTPRoute",
+        name=route.name,
+        regions_by_service={backend.service: backend.region for backend in route.backends},
+        verification=VerificationSpec(
+            url=check.url, host=check.host, region_header=check.region_header, successes=check.successes
+        )
+        if check is not None and check.url
+        else None,
+    )
+
+
+def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
+    """The fields that ask for more than this version does. Held and shown, because obeying the rest of the policy
+    without them could promote without a fence or move traffic in a way that its author has ruled out."""
+    asked = {
+        f"topology: {spec.topology}": spec.topology in ("LeaderElection", "BlueGreen"),
+        "promotion": spec.promotion is not None and bool(spec.promotion.steps),
+        f"transition.type: {spec.transition.type}": spec.transition.type != "Immediate",
+        "safety.fencing: Required": spec.safety.fencing == "Required",
+        f"safety.approval: {spec.safety.approval}": spec.safety.approval != "Never",
+        "safety.windows": bool(spec.safety.windows),
+        "safety.maxShift": spec.safety.max_shift.percent < 100,
+        "hooks with onError Abort": spec.hooks is not None
+        and any(hook.on_error == "Abort" for hook in spec.hooks.before_failover),
+        "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
+        "trafficOverride": spec.traffic_override is not None,
+    }
+    others = sorted({kind for target in spec.targets if (kind := _other_kind(target))})
+    return (*(name for name, is_asked in asked.items() if is_asked), *(f"targets[].{kind}" for kind in others))
+
+
+def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
+    asked = {
+        "drills": spec.drills is not None and bool(spec.drills.schedule),
+        "notifications": bool(spec.notifications),
+        "hooks": spec.hooks is not None and bool(spec.hooks.before_failover),
+    }
+    return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
+def _other_kind(target: Target) -> str:
+    kinds = {
+        "grpcRoute": target.grpc_route,
+        "virtualService": target.virtual_service,
+        "dnsEndpoint": target.dns_endpoint,
+        "webhook": target.webhook,
+    }
+    return next((name for name, value in kinds.items() if value is not None), "")
