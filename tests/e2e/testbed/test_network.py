@@ -175,15 +175,13 @@ def test_what_a_killed_run_leaves_is_removed_by_the_next() -> None:
 def test_a_stopped_program_dies_with_the_network(network: NetworkNamespaces) -> None:
     with NetworkNamespaces(["eu"]) as other:
         sleeper = other["eu"].popen(["sleep", "60"])
-        assert Path(f"/proc/{sleeper.pid}/cmdline").exists()
+        wait_executed(sleeper.pid, "sleep")
     assert sleeper.wait(timeout=5.0) == -signal.SIGKILL
 
 
 def test_the_pid_is_the_programs_own_and_it_can_be_stopped(network: NetworkNamespaces, networked: Region) -> None:
     process = spawn(network["eu"].command(["sleep", "60"]))
-    deadline = time.monotonic() + 5.0
-    while b"sleep" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
-        assert time.monotonic() < deadline
+    wait_executed(process.pid, "sleep")
     assert stop(process) == -signal.SIGTERM
 
 
@@ -199,6 +197,13 @@ def everything() -> str:
         subprocess.run(command, capture_output=True, text=True, check=True).stdout
         for command in (["ip", "netns", "list"], ["ip", "-o", "link", "show"], ["ip", "route", "show"])
     )
+
+
+def wait_executed(pid: int, program: str) -> None:
+    """Wait until the process is the program itself, no longer one of those that lead to it."""
+    deadline = time.monotonic() + 5.0
+    while Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0] != program.encode():
+        assert time.monotonic() < deadline, f"process {pid} did not become {program}"
 
 
 def wait_gone(pid: int) -> None:
