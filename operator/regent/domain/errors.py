@@ -51,3 +51,15 @@ class UnavailableError(ClusterError):
     def __init__(self, message: str, *, status: int = 0, reason: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, status=status, reason=reason)
         self.retry_after = retry_after
+
+
+class FencedOffError(RegentError):
+    """The object carries a greater fence than ours: a newer leader or run has been here. Abort, never overwrite."""
+
+
+class TargetProblemError(RegentError):
+    """A traffic target cannot be steered. `reason` is CamelCase, the message says what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -63,4 +63,20 @@ METRICS: tuple[Metric, ...] = (
     _counter("regent_api_requests_total", "Requests to API servers, by verb, kind and status.", "verb", "kind", "code"),
     _histogram("regent_api_request_duration_seconds", "Time of requests to API servers.", "verb", buckets=FAST),
     _gauge("regent_event_loop_lag_seconds", "How late the event loop ran its last timer."),
+    # Failover: what is decided and done.
+    _counter(
+        "regent_failovers_total", "Runs that ended, by trigger and terminal phase.",
+        "namespace", "policy", "trigger", "result",
+    ),
+    _histogram(
+        "regent_failover_duration_seconds", "From the first failed probe (or the start) to the end of a run.", "trigger",
+        buckets=(0.5, 1.0, 2.0, 5.0, 30.0),
+    ),
+    _gauge("regent_policy_epoch", "Epoch of the policy: rises with every committed run.", "namespace", "policy"),
+    _gauge("regent_policy_held", "1 while a trigger holds and a rule stands in its way.", "namespace", "policy"),
+    _gauge("regent_traffic_share_ratio", "Decided share of each region.", "namespace", "policy", "region"),
+    _counter(
+        "regent_target_writes_total", "Writes of weights, by kind of target and result (written, failed).",
+        "namespace", "policy", "target", "result",
+    ),
 )  # fmt: skip

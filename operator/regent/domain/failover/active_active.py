@@ -118,7 +118,8 @@ def _take_back(snapshot: Snapshot, carrying: list[str], cooldown: Cooldown) -> P
         never_left = entry.name not in snapshot.state.distribution
         left = 0.0 if never_left else snapshot.policy.failback_stabilization - (snapshot.now - view.health.up_since)
         if left > 0:
-            pending.append(f"{entry.name} has to stay healthy for {format_duration(max(1, round(left)))} more")
+            stabilization = format_duration(snapshot.policy.failback_stabilization)
+            pending.append(f"{entry.name} is back; it has to stay healthy for {stabilization} before it gets traffic")
             waits.append(left)
         elif snapshot.policy.failback_mode is FailbackMode.AUTOMATIC or never_left:
             back.append(entry.name)
@@ -128,9 +129,8 @@ def _take_back(snapshot: Snapshot, carrying: list[str], cooldown: Cooldown) -> P
         return _with_back(snapshot, carrying, back, cooldown)
     rebalance = shares.among(wanted(snapshot), carrying)
     if rebalance and rebalance != dict(snapshot.state.distribution) and not _at_rest(snapshot):
-        return _plan(
-            snapshot, RunType.REBALANCE, TriggerKind.MANUAL, carrying[0], rebalance, "the spec's shares changed"
-        )
+        reason = "the shares in spec.regions changed"
+        return _plan(snapshot, RunType.REBALANCE, TriggerKind.MANUAL, to=carrying[0], after=rebalance, reason=reason)
     return Steady(failback_pending="; ".join(pending), retry_after=min(waits, default=None))
 
 

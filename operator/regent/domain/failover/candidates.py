@@ -11,9 +11,6 @@ from collections.abc import Collection
 from regent.domain.failover.model import HEALTH_RANK, Candidate, PolicyRegion, Promotion, RegionView, Snapshot
 from regent.domain.health.model import AdminState, Health
 
-STALE_INTERVALS = 1.5
-"""A success proves a region for one probe interval; half an interval more is for jitter and the answer's own time."""
-
 PROMOTION_RANK = {Promotion.PREFER: 0, Promotion.NEUTRAL: 1, Promotion.PREFER_NOT: 2, Promotion.NEVER: 3}
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -64,7 +61,7 @@ def best(candidates: Collection[Candidate]) -> str:
 def proved(view: RegionView, *, now: float) -> bool:
     """Whether all Required probes of the region have succeeded within a probe interval."""
     health = view.health
-    return health.proved_at is not None and now - health.proved_at <= health.probe_interval * STALE_INTERVALS
+    return health.proved_at is not None and now - health.proved_at <= health.probe_interval
 
 
 def _refusals(

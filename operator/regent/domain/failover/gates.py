@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from regent.domain.duration import format_duration
 from regent.domain.failover.cooldown import Cooldown, spent
 from regent.domain.failover.model import FiredTrigger, Hold, Mode, Snapshot, TriggerKind, Urgency
+from regent.domain.times import rfc3339
 
 ORDERS = (TriggerKind.ADMIN_STATE, TriggerKind.REGION_REMOVED)
 """Triggers that a person gave: neither cooldown nor budget nor doubts of the prober stand in their way."""
@@ -102,7 +103,7 @@ def _cooldown(case: Case) -> Hold | None:
         return None
     left = case.cooldown.until_time - snapshot.wall_time
     message = (
-        f"{case.trigger.message}; cooldown for {format_duration(max(1, round(left)))} more. "
+        f"{case.trigger.message}; cooldown until {rfc3339(case.cooldown.until_time)}. "
         f'Annotate regent.dev/acknowledge="{snapshot.state.epoch}" to end it'
     )
     return case.hold("Cooldown", message, retry_after=left)

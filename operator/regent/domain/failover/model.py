@@ -148,6 +148,8 @@ class PolicySpec:
     failback_stabilization: float = 120.0
     unsupported: tuple[str, ...] = ()
     """Fields that ask for what this version does not do. Such a policy is held, never half obeyed."""
+    ignored: tuple[str, ...] = ()
+    """Fields that this version does not act on, and that change nothing about what moves when."""
 
     @property
     def key(self) -> str:

@@ -1,0 +1,1 @@
+"""Traffic targets: the objects whose weights carry a decision out."""

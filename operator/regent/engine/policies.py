@@ -1,0 +1,297 @@
+"""One visit of a FailoverPolicy: adopt, take runs forward, decide, keep the targets, show.
+
+All work on a policy and its runs goes through the policy's own key, so two things never happen to one policy at the
+same time. A visit never waits: what needs time says when to look again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from regent.domain.conditions import Condition, find, merge
+from regent.domain.errors import NotFoundError
+from regent.domain.failover.candidates import proved
+from regent.domain.failover.decide import cooldown_of, decide, shown_candidates
+from regent.domain.failover.model import Decision, Hold, Plan, PolicySpec, Snapshot, Steady, Topology, TriggerKind
+from regent.domain.failover.runspec import RunSpec
+from regent.domain.times import rfc3339
+from regent.domain.traffic import shares
+from regent.domain.traffic.targets import TargetSpec
+from regent.engine.adopting import Adopting
+from regent.engine.alignment import Alignment, TargetReport
+from regent.engine.history import prune, runs_of
+from regent.engine.policy_status import Findings, compose
+from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
+from regent.engine.queue import Key
+from regent.engine.records import is_automatic, is_over, policy_state, status_of
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
+from regent.engine.runs import Advance, Context, RunExecutor
+from regent.engine.snapshots import Snapshots
+from regent.engine.status import StatusWriter
+from regent.engine.store import Store
+from regent.engine.traffic import TargetFactory, owner_text, rival
+
+log = logging.getLogger("regent.policies")
+
+ReadPolicy = Callable[[Mapping[str, Any]], tuple[PolicySpec, tuple[TargetSpec, ...]]]
+ReadRun = Callable[[Mapping[str, Any]], RunSpec]
+
+RIVAL_RETRY = 10.0
+"""Seconds after which a policy that gave way looks whether the other one has let go of the target."""
+
+
+class PolicyReconciler:
+    """Reconciles FailoverPolicies; Failovers are handled in the visit of their policy."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        status: StatusWriter,
+        snapshots: Snapshots,
+        executor: RunExecutor,
+        alignment: Alignment,
+        targets: TargetFactory,
+        read_policy: ReadPolicy,
+        read_run: ReadRun,
+        clock: Clock,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._status = status
+        self._snapshots = snapshots
+        self._executor = executor
+        self._alignment = alignment
+        self._targets = targets
+        self._read_policy = read_policy
+        self._read_run = read_run
+        self._clock = clock
+        self._recorder = recorder
+        self._metrics = metrics
+        self._adopting = Adopting(status=status, clock=clock, recorder=recorder)
+        self._parsed: dict[str, tuple[int, tuple[PolicySpec, tuple[TargetSpec, ...]]]] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Visit the policy named by `key`; see `Reconciler.reconcile`."""
+        policy = self._store.get(FAILOVER_POLICIES, key.namespace, key.name)
+        if policy is None or policy["metadata"].get("deletionTimestamp"):
+            # Nothing is undone: the last good weights stay, and the runs go with their owner.
+            self._metrics.forget(namespace=key.namespace, policy=key.name)
+            return None
+        try:
+            spec, target_specs = self._parse(policy)
+        except ValueError as error:
+            await self._show_invalid(key, policy, error)
+            return None
+        context = self._gather(policy, spec, target_specs)
+        taken = self._taken(spec, target_specs)
+        if taken:
+            problem = Condition("Ready", "False", "TargetConflict", taken)
+            return _soonest(RIVAL_RETRY, await self._show(context, Steady(), (), problem))
+        if not context.state.adopted:
+            adopted = await self._adopting.adopt(context)
+            if isinstance(adopted, Condition):
+                decision = Steady(candidates=shown_candidates(context.snapshot))
+                return _soonest(1.0, await self._show(context, decision, (), adopted))
+            context = self._regather(context, target_specs)
+        return await self._visit(context, target_specs)
+
+    async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
+        """Runs first: what is committed comes before anything new."""
+        waits: list[float | None] = []
+        advance = await self._held_operation(context)
+        if advance is not None and not advance.over:
+            return _soonest(advance.retry_after, await self._show(context, Steady(), advance.reports, None))
+        if advance is not None:
+            context = self._regather(context, target_specs)
+        for run in [run for run in context.runs if not is_over(run)]:
+            advance = await self._executor.advance(context, run, self._read_run(run))
+            context = self._regather(context, target_specs)
+            waits.append(advance.retry_after)
+            if context.state.operation is not None:
+                return _soonest(*waits, await self._show(context, Steady(), advance.reports, None))
+        decision = decide(context.snapshot)
+        if isinstance(decision, Plan) and not any(is_automatic(run) and not is_over(run) for run in context.runs):
+            run = await self._executor.start(context, decision)
+            context = self._regather(context, target_specs)
+            advance = await self._executor.advance(context, run, self._read_run(run))
+            context = self._regather(context, target_specs)
+            if context.state.operation is not None:
+                return _soonest(advance.retry_after, await self._show(context, Steady(), advance.reports, None))
+            decision = decide(context.snapshot)
+        reports = await self._keep(context, decision)
+        await prune(self._cluster, self._store, context.policy, context.runs)
+        return _soonest(*waits, await self._show(context, _shown(decision), reports, None))
+
+    async def _held_operation(self, context: Context) -> Advance | None:
+        """Take the committed run forward; None when no run holds the policy."""
+        operation = context.state.operation
+        if operation is None:
+            return None
+        run = next((run for run in context.runs if run["metadata"]["uid"] == operation.uid), None)
+        if run is None:
+            run = await self._missing_run(context, operation.name, operation.uid)
+        if is_over(run):
+            # The process ended between the run's last write and the policy's: only the release is missing.
+            await self._executor.release(context, run)
+            return Advance(over=True)
+        return await self._executor.advance(context, run, self._read_run(run))
+
+    async def _missing_run(self, context: Context, name: str, uid: str) -> Object:
+        """Read the operation's run past the cache; a run that somebody deleted is released as failed."""
+        try:
+            run = await self._cluster.get(FAILOVERS, context.spec.namespace, name)
+            if run["metadata"]["uid"] == uid:
+                self._store.observe(FAILOVERS, run)
+                return run
+        except NotFoundError:
+            pass
+        message = f"Failover {name} was deleted while it ran"
+        self._recorder.event(
+            context.policy, kind="Warning", reason="FailoverDeleted", action="ReleasePolicy", note=message
+        )
+        metadata = {"namespace": context.spec.namespace, "name": name, "uid": uid}
+        return {"metadata": metadata, "spec": {}, "status": {"phase": "Failed"}}
+
+    async def _keep(self, context: Context, decision: Decision) -> list[TargetReport]:
+        snapshot = context.snapshot
+        distribution = _listed(context)
+        carrying = shares.carrying(distribution)
+        return await self._alignment.keep(
+            context.targets,
+            distribution,
+            epoch=context.state.epoch,
+            owner=owner_text(context.spec),
+            may_write=any(proved(snapshot.regions[name], now=snapshot.now) for name in carrying),
+            insist=isinstance(decision, Hold) and decision.trigger is TriggerKind.UNREACHABLE,
+        )
+
+    async def _show(
+        self, context: Context, decision: Decision, reports: Sequence[TargetReport], problem: Condition | None
+    ) -> float | None:
+        """Write the status, speak of a new hold, and return when the picture may change by itself."""
+        spec = context.spec
+        self._speak(context, decision)
+        if isinstance(decision, Steady) and not decision.candidates and context.state.adopted:
+            decision = Steady(
+                candidates=shown_candidates(context.snapshot),
+                retry_after=decision.retry_after,
+                failback_pending=decision.failback_pending,
+            )
+        findings = Findings(snapshot=context.snapshot, decision=decision, reports=reports, problem=problem)
+        now = rfc3339(self._clock.wall())
+        await self._status.transact(
+            FAILOVER_POLICIES,
+            spec.namespace,
+            spec.name,
+            lambda obj: compose(obj, spec, findings, now=now),
+            uid=spec.uid,
+        )
+        self._measure(context, decision)
+        retry = None if isinstance(decision, Plan) else decision.retry_after
+        return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
+
+    def _speak(self, context: Context, decision: Decision) -> None:
+        """Tell of a hold once: when its reason is not the one that the status shows already."""
+        shown = find(status_of(context.policy).get("conditions") or (), "Progressing") or {}
+        if not isinstance(decision, Hold) or shown.get("reason") == decision.reason:
+            return
+        self._recorder.event(
+            context.policy, kind="Warning", reason=decision.reason, action="HoldFailover", note=decision.message
+        )
+        log.warning(
+            "Failover held: %s", decision.message, extra={"object": context.spec.key, "reason": decision.reason}
+        )
+
+    def _measure(self, context: Context, decision: Decision) -> None:
+        labels = {"namespace": context.spec.namespace, "policy": context.spec.name}
+        self._metrics.gauge("regent_policy_epoch", context.state.epoch, **labels)
+        self._metrics.gauge("regent_policy_held", float(isinstance(decision, Hold)), **labels)
+        for region, share in context.state.distribution.items():
+            self._metrics.gauge("regent_traffic_share_ratio", share / shares.FULL, region=region, **labels)
+
+    async def _show_invalid(self, key: Key, policy: Object, error: ValueError) -> None:
+        """The CRD lets nothing through that cannot be read; an older or edited CRD may."""
+        text = " ".join(str(error).split())[:512]
+
+        def change(obj: Object) -> dict[str, Any]:
+            status = dict(status_of(obj))
+            ready = Condition("Ready", "False", "InvalidSpec", f"the spec cannot be read: {text}")
+            generation = int(obj["metadata"].get("generation", 1))
+            now = rfc3339(self._clock.wall())
+            status["conditions"] = merge(status.get("conditions") or [], [ready], now=now, generation=generation)
+            status["observedGeneration"] = generation
+            return status
+
+        await self._status.transact(FAILOVER_POLICIES, key.namespace, key.name, change, uid=policy["metadata"]["uid"])
+
+    def _parse(self, policy: Object) -> tuple[PolicySpec, tuple[TargetSpec, ...]]:
+        uid, generation = str(policy["metadata"]["uid"]), int(policy["metadata"].get("generation", 1))
+        known = self._parsed.get(uid)
+        if known is None or known[0] != generation:
+            known = (generation, self._read_policy(policy))
+            self._parsed[uid] = known
+        return known[1]
+
+    def _gather(self, policy: Object, spec: PolicySpec, target_specs: Sequence[TargetSpec]) -> Context:
+        state = policy_state(policy)
+        runs = runs_of(self._store, spec)
+        return Context(
+            policy=policy,
+            spec=spec,
+            state=state,
+            snapshot=self._snapshots.build(spec, state, runs),
+            targets=self._targets.targets(spec, target_specs),
+            runs=runs,
+        )
+
+    def _regather(self, context: Context, target_specs: Sequence[TargetSpec]) -> Context:
+        """Gather again after a write of ours: the store already has what the API server answered."""
+        policy = self._store.get(FAILOVER_POLICIES, context.spec.namespace, context.spec.name) or context.policy
+        return self._gather(policy, context.spec, target_specs)
+
+    def _taken(self, spec: PolicySpec, target_specs: Sequence[TargetSpec]) -> str:
+        """Why a target belongs to another policy; "" when all are free."""
+        if not target_specs:
+            return ""
+        others = []
+        for obj in self._store.list(FAILOVER_POLICIES, spec.namespace):
+            if obj["metadata"]["uid"] != spec.uid and not obj["metadata"].get("deletionTimestamp"):
+                try:
+                    others.append(self._parse(obj))
+                except ValueError:
+                    continue
+        for target in target_specs:
+            owner = rival(spec, target, others)
+            if owner:
+                return f"{target.ref} belongs to the older FailoverPolicy {owner}; remove it from one of the two"
+        return ""
+
+
+def _listed(context: Context) -> dict[str, int]:
+    """The decided distribution over the regions that the spec lists now."""
+    names = [entry.name for entry in context.spec.regions]
+    if context.spec.topology is not Topology.ACTIVE_ACTIVE:
+        return shares.only(names, context.state.active_region)
+    return {name: context.state.distribution.get(name, 0) for name in names}
+
+
+def _shown(decision: Decision) -> Decision:
+    """A plan that could not be started at once is shown as what it waits for."""
+    if isinstance(decision, Plan):
+        return Steady(candidates=decision.candidates, retry_after=0.1)
+    return decision
+
+
+def _cooldown_end(snapshot: Snapshot) -> float | None:
+    left = cooldown_of(snapshot).until_time - snapshot.wall_time
+    return left + 0.01 if left > 0 else None
+
+
+def _soonest(*waits: float | None) -> float | None:
+    return min((wait for wait in waits if wait is not None), default=None)

@@ -1,0 +1,99 @@
+"""Policies and runs as their statuses record them: dicts of the API to domain values and back.
+
+Only what Regent wrote itself is read here, and it is read leniently: a status that a person edited or an older version
+wrote must never stop the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from regent.domain.failover.model import Operation, PolicyState, RunRecord, RunType, TriggerKind
+from regent.domain.times import parse_rfc3339
+
+ACKNOWLEDGE_ANNOTATION = "regent.dev/acknowledge"
+MANAGED_BY_LABEL = "regent.dev/managed-by"
+TRIGGER_ANNOTATION = "regent.dev/trigger"
+POLICY_LABEL = "regent.dev/failover-policy"
+
+TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Cancelled", "NotNeeded", "Superseded"})
+"""Phases in which a run is over."""
+
+E = TypeVar("E", RunType, TriggerKind)
+
+
+def status_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object's status, {} when it has none."""
+    return obj.get("status") or {}
+
+
+def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    """The object's annotations, {} when it has none."""
+    return obj["metadata"].get("annotations") or {}
+
+
+def read_shares(items: Iterable[Mapping[str, Any]] | None) -> dict[str, int]:
+    """A list of `{region, weightPercent}` as a distribution."""
+    return {str(item["region"]): int(item.get("weightPercent") or 0) for item in items or ()}
+
+
+def write_shares(distribution: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A distribution as the API's list."""
+    return [{"region": region, "weightPercent": share} for region, share in distribution.items()]
+
+
+def policy_state(policy: Mapping[str, Any]) -> PolicyState:
+    """What the policy's status records."""
+    status = status_of(policy)
+    operation = status.get("operation")
+    acknowledged = annotations_of(policy).get(ACKNOWLEDGE_ANNOTATION, "")
+    return PolicyState(
+        active_region=str(status.get("activeRegion") or ""),
+        distribution=read_shares(status.get("distribution")),
+        epoch=int(status.get("epoch") or 0),
+        run_number=int(status.get("runNumber") or 0),
+        operation=Operation(uid=operation["uid"], name=operation["name"], to=operation.get("to", ""))
+        if operation
+        else None,
+        failback_region=str(status.get("failbackRegion") or ""),
+        acknowledged_epoch=int(acknowledged) if acknowledged.isascii() and acknowledged.isdigit() else 0,
+    )
+
+
+def is_automatic(run: Mapping[str, Any]) -> bool:
+    """Whether Regent made the run. A person who claims it by the label only gets the stricter rules."""
+    return (run["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == "regent"
+
+
+def is_over(run: Mapping[str, Any]) -> bool:
+    """Whether the run has ended."""
+    return status_of(run).get("phase") in TERMINAL
+
+
+def run_record(run: Mapping[str, Any]) -> RunRecord:
+    """A run as cooldown and budget count it."""
+    status = status_of(run)
+    plan = status.get("plan") or {}
+    before, after = read_shares(plan.get("before")), read_shares(plan.get("after"))
+    return RunRecord(
+        name=run["metadata"]["name"],
+        type=_enum(RunType, (run.get("spec") or {}).get("type"), RunType.FAILOVER),
+        trigger=_enum(TriggerKind, status.get("trigger"), TriggerKind.MANUAL),
+        committed=bool(status.get("epoch")),
+        automatic=is_automatic(run),
+        left=frozenset(name for name, share in before.items() if share > 0 and after.get(name, 0) == 0),
+        completion_time=time_of(status.get("completionTime")),
+    )
+
+
+def time_of(text: object) -> float | None:
+    """A time of the API in seconds since the epoch; None when it is absent or unreadable."""
+    try:
+        return parse_rfc3339(str(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _enum(kind: type[E], value: object, default: E) -> E:
+    return next((member for member in kind if member.value == value), default)

@@ -1,0 +1,116 @@
+"""Making and ending Failover objects: names, metadata, terminal states, the one-line audit record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from regent.domain.failover.model import Candidate, Plan, PolicySpec, RunType
+from regent.engine.journal import Journal
+from regent.engine.ports import Object
+from regent.engine.records import MANAGED_BY_LABEL, POLICY_LABEL, TRIGGER_ANNOTATION, time_of, write_shares
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
+
+
+def new_run(policy: PolicySpec, plan: Plan, *, number: int) -> Object:
+    """The Failover object of an automatic run: `<policy>-<number>`, owned by its policy."""
+    spec: dict[str, Any] = {
+        "policyRef": {"name": policy.name},
+        "type": plan.type.value,
+        "reason": plan.reason[:1024],
+    }
+    if plan.source:
+        spec["from"] = plan.source
+    if plan.type is RunType.FAILBACK and plan.to != plan.source:
+        spec["to"] = plan.to
+    return {
+        "apiVersion": FAILOVERS.api_version,
+        "kind": FAILOVERS.kind,
+        "metadata": {
+            "namespace": policy.namespace,
+            "name": f"{policy.name}-{number}",
+            "labels": {MANAGED_BY_LABEL: "regent", POLICY_LABEL: policy.name},
+            "annotations": {TRIGGER_ANNOTATION: plan.trigger.value},
+            "ownerReferences": [
+                {
+                    "apiVersion": FAILOVER_POLICIES.api_version,
+                    "kind": FAILOVER_POLICIES.kind,
+                    "name": policy.name,
+                    "uid": policy.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": spec,
+    }
+
+
+def plan_status(plan: Plan) -> dict[str, Any]:
+    """`status.plan`: what was decided, with a hash over all that matters for approving exactly this."""
+    body = {
+        "chosen": plan.to,
+        "candidates": candidate_rows(plan.candidates),
+        "before": write_shares(plan.before),
+        "after": write_shares(plan.after),
+    }
+    text = json.dumps({"type": plan.type.value, "from": plan.source, **body}, sort_keys=True)
+    return {**body, "hash": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}
+
+
+def candidate_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Candidates as the API shows them; a rank only where there is one."""
+    rows = []
+    for row in candidates:
+        item: dict[str, Any] = {"region": row.region, "eligible": row.eligible, "reasons": list(row.reasons)}
+        if row.rank:
+            item["rank"] = row.rank
+        rows.append(item)
+    return rows
+
+
+def snapshot_status(weights: Mapping[str, str]) -> dict[str, str]:
+    """`status.snapshot`: the weights of every target before the run, and the hash that a rollback has to meet."""
+    body = json.dumps(weights, sort_keys=True, separators=(",", ":"))
+    return {"body": body[:65_536], "hash": f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"}
+
+
+def end(journal: Journal, *, phase: str, reason: str, message: str, now: float, now_text: str) -> None:
+    """Put a run into a terminal phase: conditions, completion time and duration."""
+    good = phase in ("Succeeded", "NotNeeded")
+    started = time_of(journal.status.get("detectionTime")) or time_of(journal.status.get("startTime"))
+    journal.put(phase=phase, completionTime=now_text)
+    if started is not None:
+        journal.put(durationMilliseconds=max(0, round((now - started) * 1000)))
+    journal.condition("Complete", "True", phase, message)
+    journal.condition("Succeeded", "True" if phase == "Succeeded" else "False", reason, message)
+    journal.condition("Ready", "True" if good else "False", reason, message)
+
+
+def audit_line(run: Mapping[str, Any]) -> str:
+    """One JSON line that stays in the log when the object is pruned."""
+    metadata, spec, status = run["metadata"], run.get("spec") or {}, run.get("status") or {}
+    plan = status.get("plan") or {}
+    return json.dumps(
+        {
+            "failover": f"{metadata['namespace']}/{metadata['name']}",
+            "uid": metadata.get("uid", ""),
+            "policy": (spec.get("policyRef") or {}).get("name", ""),
+            "type": spec.get("type", ""),
+            "trigger": status.get("trigger", ""),
+            "requestedBy": status.get("requestedBy", ""),
+            "from": spec.get("from", ""),
+            "to": plan.get("chosen", ""),
+            "phase": status.get("phase", ""),
+            "epoch": status.get("epoch", 0),
+            "before": plan.get("before", []),
+            "after": plan.get("after", []),
+            "startTime": status.get("startTime", ""),
+            "completionTime": status.get("completionTime", ""),
+            "durationMilliseconds": status.get("durationMilliseconds"),
+            "reason": spec.get("reason", ""),
+        },
+        sort_keys=True,
+    )

@@ -1,0 +1,148 @@
+"""Gathers what a decision about one policy depends on into a frozen snapshot. All reading is done here.
+
+Neighbours: `domain.failover.decide` judges the snapshot, `policies` acts on the judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from regent.domain.failover.model import (
+    FiredTrigger,
+    PolicySpec,
+    PolicyState,
+    RateTrigger,
+    RegionView,
+    Snapshot,
+    TriggerKind,
+    Urgency,
+)
+from regent.domain.health.model import AdminState
+from regent.domain.health.panic import panicking
+from regent.domain.health.triggers import Figure
+from regent.engine.health import HealthTracker
+from regent.engine.ports import Clock, Object
+from regent.engine.records import run_record
+from regent.engine.resources import REGIONS
+from regent.engine.store import Store
+
+TIERS = {"Primary": 0, "Secondary": 1, "Tertiary": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFacts:
+    """What a Region's spec says that a failover cares about."""
+
+    admin_state: AdminState
+    tier: int
+    priority: int
+
+
+class Snapshots:
+    """Builds snapshots.
+
+    Args:
+        store: watched objects.
+        tracker: the health of regions as this replica sees it.
+        clock: time.
+        startup_grace: seconds after `begin` during which nothing is decided automatically.
+        suspend_all: the global switch, read at every snapshot.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tracker: HealthTracker,
+        clock: Clock,
+        startup_grace: float,
+        suspend_all: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._tracker = tracker
+        self._clock = clock
+        self._grace = startup_grace
+        self._suspend_all = suspend_all
+        self._started: float | None = None
+
+    def begin(self, *, since: float) -> None:
+        """Start the grace period, counted from the monotonic time `since` at which this replica began to watch: a warm
+        standby that takes over has had it already, and waits only for regions that it has not seen."""
+        self._started = since
+
+    def build(self, policy: PolicySpec, state: PolicyState, runs: Sequence[Object]) -> Snapshot:
+        """Return the world as it is now for `policy`."""
+        now = self._clock.monotonic()
+        names = [entry.name for entry in policy.regions]
+        names += [name for name in state.distribution if name not in names]
+        regions = {name: self._view(name, policy) for name in names}
+        panic = panicking([self._tracker.health(name) for name in self._enabled()], percent=policy.safety.panic_percent)
+        observer = self._tracker.observer()
+        return Snapshot(
+            policy=policy,
+            state=state,
+            regions=regions,
+            now=now,
+            wall_time=self._clock.wall(),
+            runs=tuple(run_record(run) for run in runs),
+            in_grace=self._started is None or now - self._started < self._grace,
+            suspend_all=self._suspend_all(),
+            suspect_observer=observer.message if observer.suspect else "",
+            panic=panic.message if panic is not None else "",
+        )
+
+    def _enabled(self) -> list[str]:
+        return [
+            obj["metadata"]["name"]
+            for obj in self._store.list(REGIONS)
+            if (obj.get("spec") or {}).get("adminState", "Enabled") == "Enabled"
+        ]
+
+    def _view(self, name: str, policy: PolicySpec) -> RegionView:
+        obj = self._store.get(REGIONS, "", name)
+        health = self._tracker.health(name)
+        # A Region that is being deleted is gone for our purposes: traffic should leave before its finalizers end.
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return RegionView(name=name, exists=False, health=health)
+        facts = _facts(obj)
+        return RegionView(
+            name=name,
+            admin_state=facts.admin_state,
+            tier=facts.tier,
+            priority=facts.priority,
+            health=health,
+            fired=self._fired(name, policy),
+            settled=facts.admin_state is AdminState.DISABLED or self._tracker.first_round_done(name),
+        )
+
+    def _fired(self, region: str, policy: PolicySpec) -> tuple[FiredTrigger, ...]:
+        triggers = policy.triggers
+        asked = (
+            (TriggerKind.ERROR_RATE, Urgency.MEDIUM, _error_figure(triggers.error_rate), triggers.error_rate),
+            (TriggerKind.LATENCY, Urgency.MEDIUM, Figure.LATENCY_P95, triggers.latency),
+            (TriggerKind.CAPACITY, Urgency.LOW, Figure.CAPACITY, triggers.capacity),
+        )
+        found = []
+        for kind, urgency, figure, rate in asked:
+            if rate is None:
+                continue
+            held = self._tracker.held(region, figure=figure, threshold=rate.threshold, duration=rate.duration)
+            if held is not None:
+                message = f"Region {region}: {held.message}"
+                found.append(FiredTrigger(kind=kind, urgency=urgency, region=region, message=message))
+        return tuple(found)
+
+
+def _error_figure(trigger: RateTrigger | None) -> Figure:
+    return Figure.PROBE_ERROR_RATE if trigger is not None and trigger.probes_only else Figure.LOAD_ERROR_RATE
+
+
+def _facts(region: Mapping[str, object]) -> RegionFacts:
+    spec = region.get("spec")
+    values = spec if isinstance(spec, Mapping) else {}
+    return RegionFacts(
+        admin_state=AdminState(values.get("adminState") or "Enabled"),
+        tier=TIERS.get(str(values.get("tier") or "Secondary"), 1),
+        priority=int(values.get("priority", 100)),
+    )
