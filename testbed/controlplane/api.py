@@ -46,7 +46,10 @@ class ApiClient:
         self.access = access
         self._base = access.server.rstrip("/")
         self._timeouts = dict(timeouts)
-        self._headers = {"Host": urlsplit(self._base).netloc, "Accept": "application/json"}
+        self._headers: dict[bytes | str, bytes | str] = {
+            "Host": urlsplit(self._base).netloc,
+            "Accept": "application/json",
+        }
         if access.token is not None:
             self._headers["Authorization"] = f"Bearer {access.token}"
         self._pool = httpcore.ConnectionPool(ssl_context=_ssl_context(access), keepalive_expiry=30.0)
@@ -86,7 +89,7 @@ class ApiClient:
     ) -> bytes:
         """As `request`, but give the answer's bytes (for /readyz and /metrics)."""
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = dict(self._headers)
+        headers: dict[bytes | str, bytes | str] = dict(self._headers)
         content = None
         if body is not None:
             content = json.dumps(body).encode()

@@ -121,7 +121,5 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def signing_keys() -> tuple[bytes, bytes]:
     """Private and public PEM of the key that signs ServiceAccount tokens."""
     key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private_pem(key), public

@@ -168,7 +168,7 @@ def read_manifests(manifests: Manifests) -> list[Json]:
 
 def _documents(text: str) -> list[Json]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [document for document in yaml.load_all(text, Loader=loader) if document]  # noqa: S506
+    return [document for document in yaml.load_all(text, Loader=loader) if document]
 
 
 def _is_object(document: Json) -> bool:

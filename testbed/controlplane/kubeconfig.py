@@ -32,7 +32,10 @@ class Access:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
-                {"name": name, "cluster": {"server": self.server, "certificate-authority-data": _encode(self.authority)}}
+                {
+                    "name": name,
+                    "cluster": {"server": self.server, "certificate-authority-data": _encode(self.authority)},
+                }
             ],
             "users": [{"name": name, "user": user}],
             "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],

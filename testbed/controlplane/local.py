@@ -197,10 +197,8 @@ class ControlPlane(Cluster):
         return registry.records_directory() / f"{self.layout.directory.name}.json"
 
     def _record(self) -> None:
-        programs = []
-        for process in self._processes.values():
-            if process.is_running():
-                programs.append(registry.ProcessIdentity.of(process.pid, process.argv))
+        running = [process for process in self._processes.values() if process.is_running()]
+        programs = [registry.ProcessIdentity.of(process.pid, process.argv) for process in running]
         registry.Record(
             name=self.name,
             directory=self.layout.directory,

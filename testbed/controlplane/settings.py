@@ -65,6 +65,8 @@ def api_server_command(
         f"--advertise-address={advertise_address}",
         f"--secure-port={port}",
         f"--service-cluster-ip-range={SERVICE_NETWORK}",
+        # Open watches would otherwise hold up a polite end for a minute; with this they are told to go.
+        "--shutdown-watch-termination-grace-period=200ms",
         "--authorization-mode=RBAC",
         "--allow-privileged=true",
         f"--client-ca-file={pki / 'ca.crt'}",
@@ -89,4 +91,7 @@ def controller_manager_command(program: Path, layout: Layout) -> list[str]:
         f"--service-account-private-key-file={layout.certificates / 'service-accounts.key'}",
         f"--root-ca-file={layout.certificates / 'ca.crt'}",
         "--secure-port=0",
+        # At the default of 20 requests a second it takes 5 s to begin and 5 s to empty a namespace.
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
     ]
