@@ -13,6 +13,7 @@ from tests.cluster.crds.support import GROUP, MERGE, REPOSITORY, TABLE, RestClie
 pytestmark = pytest.mark.cluster
 
 DEFAULTS = yaml.safe_load((Path(__file__).parent / "defaults.yaml").read_text())
+ACCEPTED = yaml.safe_load((Path(__file__).parent / "accepted.yaml").read_text())
 SAMPLES = sorted((REPOSITORY / "deploy" / "samples").glob("*.yaml"))
 NAMES = {
     "Region": ("regions", "rgn", False),
@@ -116,6 +117,34 @@ def test_defaults_are_as_documented(api: RestClient, space: str, case: dict[str,
     found = api.ok("GET", create(api, space, manifest))
     assert found["spec"] == case["read"]
     assert found["status"] == {**case["status"], "conditions": [PENDING]}
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case["name"])
+def test_unset_values_and_unusual_forms_are_accepted(api: RestClient, space: str, case: dict[str, Any]) -> None:
+    manifest = {key: case[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": f"{space}-ok"}}
+    path = resource_path(manifest, space)
+    api.ok("POST", path, manifest, params={"fieldValidation": "Strict", "dryRun": "All"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"regions": [{"name": "a"}, {"name": "c"}]},
+        {"topology": "ActiveActive"},
+        {"regions": [{"name": "a"}]},
+    ],
+)
+def test_other_regions_can_be_removed_while_one_is_active(api: RestClient, space: str, change: dict[str, Any]) -> None:
+    path = create(api, space, policy("shop"))
+    api.ok("PATCH", f"{path}/status", {"status": {"activeRegion": "a"}}, content_type=MERGE)
+    api.ok("PATCH", path, {"spec": change}, content_type=MERGE)
+
+
+def test_control_of_a_run_can_be_changed(api: RestClient, space: str) -> None:
+    manifest = yaml.safe_load((REPOSITORY / "deploy" / "samples" / "failover-full.yaml").read_text())
+    path = create(api, space, manifest)
+    change = {"control": {"desired": "Cancel", "approvedPlan": "sha256:0a", "acceptDataLoss": True, "force": True}}
+    assert api.ok("PATCH", path, {"spec": change}, content_type=MERGE)["spec"]["control"] == change["control"]
 
 
 def test_status_is_a_subresource(api: RestClient, space: str) -> None:
