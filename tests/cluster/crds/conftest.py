@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from testbed.toolchain import ensure
 from tests.cluster.crds.support import CRDS, RestClient, established, load_crds
 
 
@@ -33,7 +34,7 @@ def api(control_plane: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
     context = _ssl_context(cluster, user, tmp_path_factory.mktemp("client"))
     with httpx.Client(base_url=cluster["server"], verify=context, headers=headers, timeout=20) as http:
-        yield RestClient(http=http, kubeconfig=kubeconfig, kubectl_path=Path(control_plane.kubectl))
+        yield RestClient(http=http, kubeconfig=kubeconfig, kubectl_path=ensure("kubectl"))
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,11 @@ STRICT = {"fieldValidation": "Strict", "dryRun": "All"}
 
 
 @pytest.mark.parametrize(("base", "case"), CASES)
-def test_a_bad_manifest_is_refused(api: RestClient, space: str, base: dict[str, Any], case: dict[str, Any]) -> None:
+def test_a_bad_manifest_is_refused(
+    api: RestClient, installed: dict[str, Any], base: dict[str, Any], case: dict[str, Any]
+) -> None:
     manifest = merged(base, case["patch"])
-    answer = api.request("POST", resource_path(manifest, space), manifest, params=STRICT)
+    answer = api.request("POST", resource_path(manifest, "default"), manifest, params=STRICT)
     assert answer.status_code == 422, f"accepted: {answer.text}"
     message = answer.json()["message"]
     assert f"{case['field']}: " in message, f"does not name the field {case['field']}: {message}"

@@ -2,12 +2,15 @@
 
 from regent.api.v1alpha1.base import API_VERSION, GROUP, VERSION, ApiModel, Resource
 from regent.api.v1alpha1.common import Condition, ObjectMeta
-from regent.api.v1alpha1.failover import Failover, FailoverSpec, FailoverStatus
+from regent.api.v1alpha1.failover import Failover, FailoverSpec
+from regent.api.v1alpha1.failover_status import FailoverStatus
 from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
 from regent.api.v1alpha1.failoverpolicy_status import FailoverPolicyStatus
 from regent.api.v1alpha1.placementpolicy import PlacementPolicy, PlacementPolicySpec, PlacementPolicyStatus
-from regent.api.v1alpha1.region import Region, RegionSpec, RegionStatus
-from regent.api.v1alpha1.replicationpolicy import ReplicationPolicy, ReplicationPolicySpec, ReplicationPolicyStatus
+from regent.api.v1alpha1.region import Region, RegionSpec
+from regent.api.v1alpha1.region_status import RegionStatus
+from regent.api.v1alpha1.replicationpolicy import ReplicationPolicy, ReplicationPolicySpec
+from regent.api.v1alpha1.replicationpolicy_status import ReplicationPolicyStatus
 
 __all__ = [
     "API_VERSION",

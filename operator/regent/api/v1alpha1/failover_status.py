@@ -1,0 +1,153 @@
+"""The status of a Failover: its plan, its journal and its result."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from regent.api.v1alpha1.base import LIST_ATOMIC, ApiModel, list_map
+from regent.api.v1alpha1.common import (
+    Candidate,
+    Conditions,
+    Count,
+    LongCount,
+    Message,
+    Milliseconds,
+    OptionalRegionName,
+    RegionName,
+    RegionShare,
+    Text63,
+    Text128,
+    Text253,
+    Text256,
+    Text1024,
+    Time,
+    conditions_field,
+    tally,
+)
+
+RunPhase = Literal[
+    "Pending",
+    "Blocked",
+    "AwaitingApproval",
+    "Running",
+    "Paused",
+    "RollingBack",
+    "Succeeded",
+    "Failed",
+    "RolledBack",
+    "Cancelled",
+    "NotNeeded",
+    "Superseded",
+]
+RunTrigger = Literal[
+    "Unreachable",
+    "ErrorRate",
+    "Latency",
+    "Capacity",
+    "AdminState",
+    "RegionRemoved",
+    "Manual",
+    "Schedule",
+    "Failback",
+]
+StepState = Literal["Pending", "Running", "Succeeded", "Skipped", "Failed", "Undone"]
+
+
+class Plan(ApiModel):
+    """What was decided, before acting."""
+
+    chosen: OptionalRegionName = Field(default="", description="Region that becomes active.")
+    hash: Text128 = Field(default="", description="Hash of the plan; control.approvedPlan approves it.")
+    candidates: Annotated[list[Candidate], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list, description="Every region that was considered, with its reasons."
+    )
+    before: Annotated[list[RegionShare], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list, description="Shares before the run; a rollback restores them."
+    )
+    after: Annotated[list[RegionShare], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list, description="Shares that the run makes."
+    )
+
+
+class Step(ApiModel):
+    """An entry of the journal."""
+
+    attempt: Annotated[int, Field(ge=1, le=64)] = Field(description="Attempt that the step belongs to, from 1.")
+    name: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="Name of the step; promotion steps are Promote/<name>."
+    )
+    state: StepState = Field(description="Pending, Running, Succeeded, Skipped, Failed or Undone.")
+    tries: Count = tally("How often it was tried.")
+    start_time: Time | None = Field(default=None, description="When it first started.")
+    completion_time: Time | None = Field(default=None, description="When it ended.")
+    message: Message = Field(default="", description="Evidence, or the error.")
+
+
+class Attempt(ApiModel):
+    """A candidate that was tried."""
+
+    region: RegionName = Field(description="Name of the Region.")
+    result: Text63 = Field(default="", description="How the attempt ended.")
+    reason: Text1024 = Field(default="", description="Why.")
+
+
+class PointOfNoReturn(ApiModel):
+    """From here the run goes forward only."""
+
+    kind: Literal["Data", "Traffic"] = Field(
+        description="Data: the first writer started on the new side. Traffic: the first weight above zero there."
+    )
+    time: Time = Field(description="When it was passed.")
+
+
+class StateSnapshot(ApiModel):
+    """What the targets looked like before the run."""
+
+    hash: Text128 = Field(default="", description="SHA-256 of the body: a rollback is proved by the same hash.")
+    body: Annotated[str, Field(max_length=65_536)] = Field(
+        default="", description="The weights of every target before the run, as canonical JSON."
+    )
+
+
+class FailoverStatus(ApiModel):
+    """How far the run is."""
+
+    observed_generation: LongCount | None = Field(
+        default=None, description="Generation of the spec that the status is about."
+    )
+    phase: RunPhase = Field(
+        default="Pending",
+        description="Where the run is; Succeeded, Failed, RolledBack, Cancelled, NotNeeded and Superseded are final.",
+    )
+    current_step: Text128 = Field(default="", description="Step that is being done.")
+    trigger: RunTrigger | None = Field(default=None, description="What started the run.")
+    requested_by: Text253 = Field(
+        default="", description="The authenticated user that made the run; `unknown` where that is not to be had."
+    )
+    epoch: LongCount | None = Field(default=None, description="Epoch of the run, from Commit on.")
+    plan: Plan | None = Field(default=None, description="What was decided, before acting.")
+    steps: Annotated[list[Step], Field(max_length=2048), list_map("attempt", "name")] = Field(
+        default_factory=list, description="The journal: every step of every attempt."
+    )
+    snapshot: StateSnapshot | None = Field(default=None, description="What the targets looked like before the run.")
+    attempts: Annotated[list[Attempt], Field(max_length=64), LIST_ATOMIC] = Field(
+        default_factory=list, description="Candidates that were tried, in order."
+    )
+    point_of_no_return: PointOfNoReturn | None = Field(
+        default=None, description="Set from where the run goes forward only."
+    )
+    start_time: Time | None = Field(default=None, description="When the run started.")
+    completion_time: Time | None = Field(default=None, description="When it ended.")
+    detection_time: Time | None = Field(default=None, description="When the failure was detected.")
+    duration_milliseconds: Milliseconds | None = Field(
+        default=None, description="From detection (or the start) to the end, in milliseconds."
+    )
+    estimated_data_loss: Text256 = Field(
+        default="", description="Writes that may be lost, as a duration or an amount. Empty: none, or not known."
+    )
+    conditions: Conditions = conditions_field(
+        "Ready, Accepted, Approved, Fenced, Promoted, TrafficShifted, Reprotected, Succeeded, Complete (True in every "
+        "final phase, with the phase as its reason)"
+    )
