@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from regent.domain.duration import format_duration
 from regent.domain.failover.model import (
     FiredTrigger,
     PolicySpec,
@@ -129,9 +130,20 @@ class Snapshots:
                 continue
             held = self._tracker.held(region, figure=figure, threshold=rate.threshold, duration=rate.duration)
             if held is not None:
-                message = f"Region {region}: {held.message}"
-                found.append(FiredTrigger(kind=kind, urgency=urgency, region=region, message=message))
+                found.append(
+                    FiredTrigger(kind=kind, urgency=urgency, region=region, message=_rate_message(kind, region, rate))
+                )
         return tuple(found)
+
+
+def _rate_message(kind: TriggerKind, region: str, rate: RateTrigger) -> str:
+    """Says the rule and not the figure of the moment, which would change the status with every visit."""
+    held = f"for {format_duration(rate.duration)}"
+    if kind is TriggerKind.LATENCY:
+        return f"Region {region}: p95 latency above {format_duration(rate.threshold)} {held}"
+    if kind is TriggerKind.CAPACITY:
+        return f"Region {region}: free capacity below {rate.threshold:g} % {held}"
+    return f"Region {region}: error rate above {rate.threshold:g} % {held}"
 
 
 def _error_figure(trigger: RateTrigger | None) -> Figure:

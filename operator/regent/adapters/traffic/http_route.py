@@ -96,7 +96,7 @@ class HttpRouteTarget:
         ratios = _ratios(route) or adopt_ratios(backends)
         for rule, weights in zip(_rules(edited), weigh(backends, distribution, ratios).rules, strict=True):
             for reference, backend, weight in zip(_refs(rule), self._rule_backends(rule), weights, strict=True):
-                if backend.region is not None:
+                if weight != backend.weight:  # an absent weight that is right by its default stays absent
                     reference["weight"] = weight
         annotations = edited["metadata"].setdefault("annotations", {})
         annotations[FENCE_ANNOTATION] = str(fence)
