@@ -8,6 +8,7 @@ whichever of the three sources is late.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -54,6 +55,7 @@ class Store:
         self._required: set[Resource] = set(self._shelves)
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._mark = 0
+        self._all_synced = asyncio.Event()
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """Return the object, or None. It is shared: never change it, copy it first."""
@@ -136,6 +138,13 @@ class Store:
     def mark_synced(self, resource: Resource) -> None:
         """Say that all objects of `resource` have been taken in once."""
         self._shelf(resource).synced = True
+        if self.synced():
+            self._all_synced.set()
+
+    async def wait_synced(self) -> None:
+        """Wait until everything that was named to the constructor has been listed once."""
+        if not self.synced():
+            await self._all_synced.wait()
 
     def synced(self, resource: Resource | None = None) -> bool:
         """Say whether `resource`, or everything that was named to the constructor, has been listed once."""

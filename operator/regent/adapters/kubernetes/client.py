@@ -26,6 +26,7 @@ MANAGED = {"fieldManager": FIELD_MANAGER}
 CHUNK = 500
 """Objects per answer of a LIST."""
 GONE = 410
+_SERVER = Resource("", "", "", "Server", namespaced=False)
 
 
 class KubernetesCluster:
@@ -45,6 +46,8 @@ class KubernetesCluster:
         self._clock = clock
         self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
+        self.last_answer: float | None = None
+        """Monotonic time of the API server's last answer, whatever it was; None before the first."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object past any cache; NotFoundError when it is not there."""
@@ -94,6 +97,10 @@ class KubernetesCluster:
             return False
         return any(entry.get("name") == resource.plural for entry in found.get("resources", ()))
 
+    async def ping(self) -> None:
+        """Ask for the server's version: the cheapest proof that it answers. Raises ClusterError when it does not."""
+        await self._request("GET", _SERVER, "/version", verb="ping")
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -137,6 +144,7 @@ class KubernetesCluster:
             )
             code = str(response.status)
             data = await response.read()
+            self.last_answer = self._clock.monotonic()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             raise unreachable(what, error) from error
         finally:

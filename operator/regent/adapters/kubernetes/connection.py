@@ -12,8 +12,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 from kubernetes.aio.config.incluster_config import (
     SERVICE_CERT_FILENAME,
@@ -56,6 +58,28 @@ class Connection:
             configuration.connection_pool_maxsize = previous
         client.user_agent = USER_AGENT
         return client
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return a new HTTP session for watching, whose every request carries fresh credentials."""
+        configuration = self._configuration
+        tls = RESTClientObject(configuration).ssl_context
+
+        async def authorize(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            if authorization := await self.authorization():
+                request.headers["Authorization"] = authorization
+            if configuration.tls_server_name:
+                request.server_hostname = configuration.tls_server_name
+            return await handler(request)
+
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            headers={"User-Agent": USER_AGENT},
+            middlewares=(authorize,),
+            proxy=configuration.proxy,
+            trust_env=True,
+        )
 
     async def authorization(self) -> str:
         """Return the value of the Authorization header, "" when a client certificate does it; fresh within a minute."""

@@ -1,0 +1,311 @@
+"""Builds the operator from its settings: the one place that knows every part.
+
+What runs on every replica is warm: watches, resync, probes, the queue. What runs on the leader only (the workers)
+starts on election and ends with the lease, and with it the process. Read `Operator` from top to bottom for how data
+flows; read `main` for how the process starts and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import uvloop
+
+from regent import __version__
+from regent.adapters import logging as logs
+from regent.adapters.clock import LeaseClock, SystemClock
+from regent.adapters.host import HostSignals
+from regent.adapters.kopf.bridge import WatchBridge
+from regent.adapters.kubernetes.client import KubernetesCluster
+from regent.adapters.kubernetes.connection import Connection, connect
+from regent.adapters.kubernetes.events import EventRecorder
+from regent.adapters.kubernetes.lease import LeaseElector, request_timeout
+from regent.adapters.metrics import PrometheusMetrics
+from regent.adapters.probes.prober import ProbePool
+from regent.adapters.traffic.http_route import RouteTargets
+from regent.adapters.traffic.verification import HttpVerifier
+from regent.api.v1alpha1.convert_failover import run_spec
+from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
+from regent.domain.errors import ClusterError
+from regent.engine.alignment import Alignment
+from regent.engine.health import HealthTracker
+from regent.engine.policies import PolicyReconciler
+from regent.engine.policy_watch import PolicyWatch
+from regent.engine.ports import Leadership
+from regent.engine.queue import Key, KeyedQueue
+from regent.engine.reconcile import Reconciler, Workers
+from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
+from regent.engine.resync import WATCHED, Resync
+from regent.engine.runs import RunExecutor
+from regent.engine.snapshots import Snapshots
+from regent.engine.status import StatusWriter
+from regent.engine.store import Store
+from regent.engine.supervise import Supervisor
+from regent.server.operational import Heartbeat, OperationalServer
+from regent.settings import Settings
+
+log = logging.getLogger("regent")
+
+CONTACT = 1.0
+"""Seconds between looks at the API server where no lease is renewed: silence of it tells that we are cut off."""
+LATE = 2.0
+"""Seconds by which the event loop may be late before /healthz says so."""
+RESYNCS = 3
+"""Intervals without a resync after which /healthz fails."""
+
+
+class Alone:
+    """Leadership without a lease, for development: this process believes that no other runs."""
+
+    leading = True
+    transitions = 0
+
+    def check(self) -> None:
+        """Always passes."""
+
+
+class Operator:
+    """All parts of one replica. `run` returns the exit code."""
+
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self._settings = settings
+        self._supervisor = Supervisor()
+        self._clock = clock = SystemClock()
+        self._metrics = metrics = PrometheusMetrics()
+        self._identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+
+        kubernetes = settings.kubernetes
+        client = partial(KubernetesCluster, connection, clock=clock, metrics=metrics)
+        self._cluster = client(timeout=kubernetes.request_timeout, pool=kubernetes.connections)
+        self._failover_cluster = client(
+            timeout=kubernetes.failover_request_timeout, pool=kubernetes.failover_connections
+        )
+        self._lease_cluster = client(timeout=request_timeout(settings.leader_election.lease_duration), pool=2)
+        self._clusters = (self._cluster, self._failover_cluster, self._lease_cluster)
+
+        self._elector = self._make_elector() if settings.leader_election.enabled else None
+        self._leadership: Leadership = self._elector or Alone()
+        self._recorder = EventRecorder(self._cluster, instance=self._identity, clock=clock, metrics=metrics)
+
+        self._store = Store(watch.resource for watch in WATCHED)
+        self._queue = KeyedQueue(jitter=random.random)
+        self._resync = Resync(
+            self._cluster, self._store, clock=clock, metrics=metrics, interval=settings.watch.resync_interval
+        )
+        self._bridge = WatchBridge(
+            connection,
+            self._store,
+            self._resync,
+            watched=WATCHED,
+            metrics=metrics,
+            install_signal_handlers=self.install_signal_handlers,
+        )
+        self._probes = ProbePool()
+        self._tracker = HealthTracker(
+            prober=self._probes,
+            clock=clock,
+            chance=random.random,
+            signals=HostSignals([lambda of=cluster: of.last_answer for cluster in self._clusters]),  # type: ignore[misc]
+            metrics=metrics,
+        )
+        self._snapshots = Snapshots(
+            store=self._store,
+            tracker=self._tracker,
+            clock=clock,
+            startup_grace=settings.failover.startup_grace,
+            suspend_all=lambda: settings.failover.suspend_all,
+        )
+        PolicyWatch(store=self._store, tracker=self._tracker, queue=self._queue)
+        self._workers = Workers(
+            self._queue,
+            self._make_reconcilers(),
+            clock=clock,
+            metrics=metrics,
+            count=settings.reconcile.workers,
+        )
+        self._heartbeat = Heartbeat(clock=clock, metrics=metrics)
+        self._server = OperationalServer(
+            settings.http.address,
+            metrics=metrics,
+            live=self._live_checks(),
+            ready=self._ready_checks(),
+            before_scrape=self._before_scrape,
+        )
+        self._supervise()
+
+    def install_signal_handlers(self) -> None:
+        """Stop cleanly on SIGTERM and SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    async def run(self) -> int:
+        """Run until a signal, a fault, or the loss of the lease; return the exit code."""
+        self.install_signal_handlers()
+        try:
+            code = await self._supervisor.run()
+            if self._elector is not None:
+                # After the workers have ended: from here on nothing is written under this lease.
+                await self._elector.release()
+            return code
+        finally:
+            await self._tracker.close()
+            await self._probes.close()
+            for cluster in self._clusters:
+                await cluster.close()
+
+    def _make_elector(self) -> LeaseElector:
+        election = self._settings.leader_election
+        return LeaseElector(
+            self._lease_cluster,
+            namespace=self._settings.namespace,
+            name=election.lease_name,
+            identity=self._identity,
+            clock=LeaseClock(),
+            metrics=self._metrics,
+            jitter=random.random,
+            duration=election.lease_duration,
+            renew=election.renew_interval,
+        )
+
+    def _make_reconcilers(self) -> dict[Resource, Reconciler]:
+        """Return what the leader's workers call, by kind. Failovers are handled in the visit of their policy."""
+        clock, metrics, store, recorder = self._clock, self._metrics, self._store, self._recorder
+        cluster, leadership = self._failover_cluster, self._leadership
+        status = StatusWriter(cluster, store, leadership, metrics=metrics)
+        alignment = Alignment(
+            clock=clock,
+            leadership=leadership,
+            verifier=HttpVerifier(allow_loopback=self._settings.egress.allow_loopback),
+            metrics=metrics,
+        )
+        executor = RunExecutor(
+            cluster=cluster,
+            store=store,
+            status=status,
+            alignment=alignment,
+            leadership=leadership,
+            clock=clock,
+            recorder=recorder,
+            metrics=metrics,
+        )
+        policies = PolicyReconciler(
+            cluster=cluster,
+            store=store,
+            status=status,
+            snapshots=self._snapshots,
+            executor=executor,
+            alignment=alignment,
+            targets=RouteTargets(cluster=cluster, store=store),
+            read_policy=policy_spec,
+            read_run=run_spec,
+            clock=clock,
+            recorder=recorder,
+            metrics=metrics,
+        )
+        return {FAILOVER_POLICIES: policies}
+
+    def _supervise(self) -> None:
+        add = self._supervisor.add
+        add("http", self._server.run)
+        add("heartbeat", self._heartbeat.run)
+        add("resync", self._resync.run)
+        add("watch", self._bridge.run)
+        add("health", self._tracker.run)
+        add("events", self._recorder.run)
+        add("begin", self._begin)
+        if self._elector is not None:
+            add("lease", self._elector.run)
+        else:
+            add("contact", self._contact)
+        add("lead", self._lead)
+
+    async def _begin(self) -> None:
+        """Say once when this replica began to know the world: the grace after a start counts from there."""
+        await self._store.wait_synced()
+        self._snapshots.begin(since=self._clock.monotonic())
+        log.info("Synced", extra={"objects": sum(self._store.counts().values())})
+        await asyncio.Event().wait()
+
+    async def _lead(self) -> None:
+        """Let the workers run once this replica leads and knows the world."""
+        if self._elector is not None:
+            await self._elector.elected()
+        await self._store.wait_synced()
+        for resource in (FAILOVER_POLICIES, REGIONS):
+            # The queue has filled on the standby, but what was visited by nobody may have been asked for late.
+            for obj in self._store.list(resource):
+                metadata = obj["metadata"]
+                self._queue.add(Key(resource, metadata.get("namespace", ""), metadata["name"]))
+        await self._workers.run()
+
+    async def _contact(self) -> None:
+        while True:
+            try:
+                await self._lease_cluster.ping()
+            except ClusterError as error:
+                log.debug("API server did not answer: %s", error)
+            await asyncio.sleep(CONTACT)
+
+    def _on_signal(self, number: int) -> None:
+        log.info("Stopping", extra={"signal": signal.Signals(number).name})
+        self._supervisor.stop()
+
+    def _live_checks(self) -> dict[str, Callable[[], str]]:
+        def event_loop() -> str:
+            lag = self._heartbeat.lag
+            return f"late by {lag:.1f}s" if lag > LATE else ""
+
+        def resync() -> str:
+            age, limit = self._resync.age(), RESYNCS * self._settings.watch.resync_interval
+            return f"the API server has not been listed for {age:.0f}s" if age > limit else ""
+
+        def workers() -> str:
+            seconds, key = self._workers.longest()
+            return (
+                f"{key} has been visited for {seconds:.0f}s" if seconds > self._settings.reconcile.stuck_after else ""
+            )
+
+        return {"event-loop": event_loop, "resync": resync, "workers": workers}
+
+    def _ready_checks(self) -> dict[str, Callable[[], str]]:
+        def watches() -> str:
+            missing = [watch.resource.plural for watch in WATCHED if not self._store.synced(watch.resource)]
+            return f"not listed yet: {', '.join(missing)}" if missing else ""
+
+        def probes() -> str:
+            names = [region["metadata"]["name"] for region in self._store.list(REGIONS)]
+            missing = [name for name in names if not self._tracker.first_round_done(name)]
+            return f"not probed yet: {', '.join(missing[:5])}" if missing else ""
+
+        return {"watches": watches, "probes": probes}
+
+    def _before_scrape(self) -> None:
+        self._metrics.gauge("regent_queue_depth", self._queue.depth)
+        self._metrics.gauge("regent_resync_age_seconds", self._resync.age())
+        self._metrics.gauge("regent_leader", float(self._leadership.leading))
+        for resource, count in self._store.counts().items():
+            self._metrics.gauge("regent_store_objects", count, kind=resource.kind)
+
+
+async def _run(settings: Settings) -> int:
+    connection = await connect(kubeconfig=settings.kubernetes.kubeconfig, context=settings.kubernetes.context)
+    log.info("Starting", extra={"version": __version__, "server": connection.server, "credentials": connection.source})
+    return await Operator(settings, connection).run()
+
+
+def main(settings: Settings) -> int:
+    """Run the operator in this process; return its exit code.
+
+    Raises:
+        SettingsError: there is no cluster to connect to.
+    """
+    logs.configure(level=settings.log.level, style=settings.log.format)
+    return uvloop.run(_run(settings))
