@@ -10,6 +10,7 @@ import yaml
 
 from testbed.controlplane.api import ApiClient, ApiError, Json
 from testbed.controlplane.kubeconfig import Access
+from testbed.toolchain import control_plane_binary
 
 Manifests = Path | str | Mapping[str, Any] | Iterable[Mapping[str, Any]]
 _POLL_SECONDS = 0.05
@@ -32,6 +33,15 @@ class Cluster:
     def server(self) -> str:
         """Base URL of the API server."""
         return self.access.server
+
+    @property
+    def kubectl(self) -> Path:
+        """A kubectl of the cluster's own version; nothing in the testbed itself needs it.
+
+        Raises:
+            ToolchainError: it cannot be had.
+        """
+        return control_plane_binary("kubectl")
 
     def apply(self, manifests: Manifests, *, namespace: str | None = None, strict: bool = True) -> list[Json]:
         """Server-side apply manifests in order: a YAML file, a directory of them, YAML text, or dictionaries.

@@ -51,6 +51,22 @@ def require_kind() -> None:
         raise ControlPlaneError(f"Docker's daemon does not answer ({reason}): start it, {instead}")
 
 
+def create(*, name: str, kubeconfig: Path, config: Path | None) -> None:
+    """Create a cluster and leave it running; one that did not come up is deleted again.
+
+    Raises:
+        ControlPlaneError: kind or Docker is missing, or the cluster did not come up.
+    """
+    require_kind()
+    kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    print(f"creating the kind cluster {_PREFIX}{name} (it may pull an image first)", file=sys.stderr, flush=True)
+    try:
+        _run(create_command(name, kubeconfig=kubeconfig, config=config))
+    except BaseException:
+        subprocess.run(delete_command(name, kubeconfig=kubeconfig), capture_output=True, check=False)
+        raise
+
+
 class KindCluster(Cluster):
     """A kind cluster; as a context manager it is deleted at the end, its logs exported where the body raised."""
 
@@ -63,15 +79,9 @@ class KindCluster(Cluster):
         """
         require_kind()
         directory = workdir or Path(tempfile.mkdtemp(prefix=f"regent-kind-{name}-"))
-        directory.mkdir(parents=True, exist_ok=True)
         kubeconfig = directory / "admin.kubeconfig"
-        print(f"creating the kind cluster {_PREFIX}{name} (it may pull an image first)", file=sys.stderr, flush=True)
-        try:
-            _run(create_command(name, kubeconfig=kubeconfig, config=config))
-            return cls(name=name, kubeconfig=kubeconfig, directory=directory)
-        except BaseException:
-            subprocess.run(delete_command(name, kubeconfig=kubeconfig), capture_output=True, check=False)
-            raise
+        create(name=name, kubeconfig=kubeconfig, config=config)
+        return cls(name=name, kubeconfig=kubeconfig, directory=directory)
 
     def stop(self, *, keep_logs: bool = False) -> Path | None:
         """Delete the cluster; gives the directory of the exported logs where they are kept."""

@@ -1,0 +1,12 @@
+##@ Testbed
+.PHONY: tools
+tools: setup ## Build the testbed's programs from Go modules (once; about 15 minutes)
+	@$(BIN)/python -m testbed build
+
+.PHONY: cluster
+cluster: setup ## Run a local control plane in the foreground
+	@$(BIN)/python -m testbed cluster up --crds crds --gateway-api
+
+.PHONY: kind-up
+kind-up: setup ## Create a kind cluster instead (needs Docker and kind)
+	@$(BIN)/python -m testbed cluster kind --config deploy/kind.yaml
