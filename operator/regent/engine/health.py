@@ -212,7 +212,7 @@ class HealthTracker:
                     self._judge(watch)
 
     def _look(self, watch: RegionWatch, now: float) -> None:
-        watch.measure(now)
+        watch.measure(now, observer=self._local.observer)
         for target in watch.targets:
             target.endpoint.settle(now)
             self._report(target)

@@ -20,7 +20,7 @@ from regent.domain.health.model import (
 from regent.domain.health.region import Evidence, Judgement, Vote, judge
 from regent.domain.health.suspicion import ObserverHealth
 from regent.domain.health.triggers import Figure
-from regent.domain.health.window import MINIMUM_SAMPLES
+from regent.domain.health.window import MINIMUM_SAMPLES, Window
 from regent.engine.probing import JITTER
 from regent.engine.probing_target import Target
 
@@ -119,8 +119,13 @@ class RegionWatch:
         self.judgement = judgement
         return changed
 
-    def measure(self, now: float) -> None:
+    def measure(self, now: float, *, observer: ObserverHealth) -> None:
         """Compute the figures anew. Costs a sort per probe, so the tracker does it once a second."""
+        if observer.suspect or self._outvoted(now):
+            # What a vantage sees that is cut off tells about the vantage. Kept, it would degrade the region for a
+            # minute after the cut has healed.
+            for target in self.targets:
+                target.window = Window()
         medians, tails, failures, samples = [], [], 0, 0
         for target in self.judged():
             target.window.expire(now)
@@ -209,6 +214,11 @@ class RegionWatch:
         if watch.figure is Figure.LATENCY_P95:
             return self._latency(since, watch.threshold)
         return self._load(now, since, watch)
+
+    def _outvoted(self, now: float) -> bool:
+        """Tell whether this process alone is cut off: it says Down, another vantage reaches the region, no quorum."""
+        others_reach = any(item.vote.up for item in self.foreign.values() if item.expires > now)
+        return self.own_vote.up is False and others_reach and not self.judgement.down
 
     def _cast_own_vote(self, now: float, wall: float) -> None:
         up, detail = self._own_verdict(now)

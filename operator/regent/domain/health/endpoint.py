@@ -152,10 +152,9 @@ class Endpoint:
         self.first_failure = None
         if self.up is None:
             self._vote_up(now)
-        elif self.up is False:
+        elif falling:
             self._damper.turned(now)
-            if not self._damper.held(now):
-                self._vote_up(now)
+            self.settle(now)
 
     def _take_failure(self, probe: _Probe, now: float) -> None:
         self._successes = 0

@@ -109,6 +109,8 @@ def _verdict(evidence: Evidence, downs: list[Vote], ups: list[Vote], *, down: bo
             f"answers again; Healthy after {limits.recovery_period:g}s of continuous success",
         )
     complaints = _complaints(evidence)
+    if downs and not ups:
+        complaints.insert(0, ("QuorumNotReached", f"{reach}, and a verdict needs {evidence.quorum}"))
     if complaints:
         return Health.DEGRADED, complaints[0][0], "; ".join(text for _, text in complaints)
     return Health.HEALTHY, "ProbesSucceed", reach

@@ -14,8 +14,8 @@ from enum import Enum
 TOP = 7
 """Highest score: time-outs are 8 times as long, and the observer is suspect."""
 
-TRUST_AGAIN = 3
-"""A suspect observer is trusted again at this score: four good seconds after the top."""
+TRUST_AGAIN = 1
+"""A suspect observer is trusted again at this score: six good seconds after the top, in which what hung has ended."""
 
 CEILING_OF_ONE = 4
 """How far a single sign raises the score by itself. Suspicion needs a second sign: an API server that restarts while
