@@ -27,10 +27,13 @@ from regent.domain.health.model import AdminState, Health
 from regent.domain.traffic import shares
 
 
-def wanted(snapshot: Snapshot) -> dict[str, int]:
-    """The distribution that the spec asks for when every region is well."""
-    entries = snapshot.policy.regions
-    return shares.base([entry.name for entry in entries], [entry.weight_percent for entry in entries])
+def wanted(snapshot: Snapshot) -> dict[str, float]:
+    """The ratios that the spec asks for: its weights, or 1 each when it gives none."""
+    ratios = {
+        entry.name: 1.0 if entry.weight_percent is None else float(entry.weight_percent)
+        for entry in snapshot.policy.regions
+    }
+    return ratios if any(ratios.values()) else dict.fromkeys(ratios, 1.0)
 
 
 def decide(snapshot: Snapshot, cooldown: Cooldown) -> Decision:

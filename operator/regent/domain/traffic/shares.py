@@ -39,16 +39,8 @@ def only(regions: Iterable[str], active: str) -> dict[str, int]:
     return {name: FULL if name == active else 0 for name in regions}
 
 
-def base(regions: Sequence[str], weights: Sequence[int | None]) -> dict[str, int]:
-    """The distribution that an ActiveActive policy asks for: its weights, or equal shares when it gives none."""
-    ratios = [1.0 if weight is None else float(weight) for weight in weights]
-    if not any(ratios):
-        ratios = [1.0] * len(ratios)
-    return dict(zip(regions, split(FULL, ratios), strict=True))
-
-
-def among(wanted: Mapping[str, int], eligible: Collection[str]) -> dict[str, int]:
-    """`wanted` with the shares of regions outside `eligible` given to the others in proportion.
+def among(wanted: Mapping[str, float], eligible: Collection[str]) -> dict[str, int]:
+    """The distribution in the ratios of `wanted`, with what regions outside `eligible` had given to the others.
 
     Returns {} when no eligible region is left: the caller keeps the last good distribution (fail open). Eligible
     regions that all have a share of 0 take it in equal parts.

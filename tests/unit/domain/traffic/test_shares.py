@@ -32,7 +32,7 @@ def test_a_lost_share_goes_to_the_others_in_proportion() -> None:
 
 
 def test_equal_shares_add_up() -> None:
-    assert shares.base(["a", "b", "c"], [None, None, None]) == {"a": 34, "b": 33, "c": 33}
+    assert shares.among({"a": 1, "b": 1, "c": 1}, ["a", "b", "c"]) == {"a": 34, "b": 33, "c": 33}
 
 
 def test_a_regions_backends_keep_their_ratio_through_zero() -> None:
