@@ -13,7 +13,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from regent.domain.errors import AlreadyExistsError, ClusterError, ConflictError, InvalidError, NotFoundError
+from regent.domain.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 from regent.engine import resources
 from regent.engine.ports import Object
 from regent.engine.resources import Resource
@@ -123,7 +130,8 @@ class FakeCluster:
         if (namespace, name) in self._objects.get(resource, {}):
             raise AlreadyExistsError(f"{resource.kind} {name!r} already exists", status=409, reason="AlreadyExists")
         if obj["metadata"].get("resourceVersion"):
-            raise InvalidError("resourceVersion should not be set on objects to be created", status=400)
+            # A 500, odd as that is: so says the real one.
+            raise UnavailableError("resourceVersion should not be set on objects to be created", status=500)
         new = copy.deepcopy(obj)
         if resource in WITH_STATUS:
             new.pop("status", None)

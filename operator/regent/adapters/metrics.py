@@ -38,7 +38,7 @@ class PrometheusMetrics:
 
     def __init__(self, declared: Iterable[Metric] = METRICS) -> None:
         # Twice the series for a time that nobody asks for.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._metrics: dict[str, Counter | Gauge | Histogram] = {}
