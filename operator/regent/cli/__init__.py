@@ -1,0 +1,1 @@
+"""The command line: `main` is its root, each command stands in a module of its own."""

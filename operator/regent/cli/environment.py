@@ -1,0 +1,57 @@
+"""The real world of the commands: the API server that the kubeconfig names, probes from this machine, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from regent.adapters.clock import SystemClock
+from regent.adapters.kubernetes.client import KubernetesCluster
+from regent.adapters.kubernetes.connection import connect
+from regent.cli.kubeconfig import namespace_of
+from regent.cli.options import ClusterOptions, Environment
+from regent.cli.probes import probe_once, resolve_probes
+from regent.engine.ports import Cluster
+
+REQUEST_TIMEOUT = 15.0
+"""Seconds for one request: a person waits, and the link may be slow."""
+
+
+class NoMetrics:
+    """Implements `regent.engine.ports.Metrics` for a process that nobody scrapes."""
+
+    def count(self, name: str, value: float = 1, **labels: str) -> None:
+        """Drop it."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Drop it."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Drop it."""
+
+    def forget(self, **labels: str) -> None:
+        """Nothing is kept."""
+
+
+def real_environment() -> Environment:
+    """Give the environment of a command that a person or a script runs."""
+    return Environment(
+        connect=_connect,
+        namespace=namespace_of,
+        resolve_probes=resolve_probes,
+        probe=probe_once,
+        wall=SystemClock().wall,
+    )
+
+
+@asynccontextmanager
+async def _connect(options: ClusterOptions) -> AsyncIterator[Cluster]:
+    connection = await connect(kubeconfig=options.kubeconfig, context=options.context)
+    cluster = KubernetesCluster(connection, clock=SystemClock(), metrics=NoMetrics(), timeout=REQUEST_TIMEOUT, pool=4)
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
+        # Closing a TLS connection takes one more turn of the loop; without it the transport is torn down half closed.
+        await asyncio.sleep(0)
