@@ -78,10 +78,10 @@ class Connector:
         self._lag.start()
         start = time.monotonic()
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with asyncio.timeout(timeout):
                 return await exchange(addresses)
         except Exception as error:
-            if isinstance(error, TimeoutError) and limit.expired():
+            if isinstance(error, TimeoutError) and error.errno is None:  # with an errno it is the kernel's
                 return self.expired(start, timeout)
             return failure(error, latency=time.monotonic() - start, timeout=timeout)
 

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 import time
+from typing import cast
 
 import h2.config
 import h2.connection
@@ -30,6 +31,8 @@ MAX_MESSAGE = 1024
 MAX_REQUESTS = 1000
 """Requests on one connection: h2 remembers every closed stream, and would grow for as long as the region is well."""
 
+_FRAME_TYPE = 4
+_SETTINGS = 4
 _SERVING = 1
 _STATUS_NAMES = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 _CODES = {"5": "NOT_FOUND: the service is not known", "12": "UNIMPLEMENTED: no health service", "16": "UNAUTHENTICATED"}
@@ -131,6 +134,7 @@ class _Connection(asyncio.Protocol):
         self._lost = False
         self._requests = 0
         self._stream = 0
+        self._greeting = b""
         self.sock: socket.socket | None = None
         self.first_byte = 0.0
         """Monotonic time of the first frame of the answer, 0.0 until it comes."""
@@ -187,8 +191,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        # A cast, no check: uvloop's transports are not asyncio's by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
         peer: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.certificate_expiry = certificate_expiry(peer)
         self._h2.initiate_connection()
@@ -196,15 +200,23 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            self._check_greeting(data)
             for event in self._h2.receive_data(data):
                 self._on_event(event)
-        except h2.exceptions.H2Error as error:
+        except (h2.exceptions.H2Error, MalformedResponseError) as error:
             # What is not HTTP/2 is an answer too, though not to our question.
             self.first_byte = self.first_byte or time.monotonic()
             self._settle(MalformedResponseError(f"answer is not HTTP/2: {error}"))
             self.abort()
             return
         self._flush()
+
+    def _check_greeting(self, data: bytes) -> None:
+        """The first frame has to be SETTINGS. The library would wait for the rest of any other, however long it is."""
+        if len(self._greeting) < _FRAME_TYPE:
+            self._greeting += data[: _FRAME_TYPE - len(self._greeting)]
+            if len(self._greeting) == _FRAME_TYPE and self._greeting[-1] != _SETTINGS:
+                raise MalformedResponseError("the first frame is not SETTINGS")
 
     def eof_received(self) -> bool:
         self._end(None)

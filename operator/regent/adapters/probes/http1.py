@@ -12,6 +12,7 @@ import asyncio
 import socket
 import ssl
 import time
+from typing import cast
 
 from regent.adapters.probes.connect import Connector, reset_on_close
 from regent.adapters.probes.http_check import CompiledHttpCheck
@@ -178,8 +179,8 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        # A cast, no check: uvloop's transports are not asyncio's by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
         peer: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.certificate_expiry = certificate_expiry(peer)
 

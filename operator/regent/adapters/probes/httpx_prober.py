@@ -7,11 +7,11 @@ use.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -24,6 +24,8 @@ from regent.adapters.probes.resolve import Address, Addresses, Resolver
 from regent.adapters.probes.tls import TlsContexts, certificate_expiry
 from regent.domain.health.model import HttpCheck, ProbeResult, ProbeSpec
 from regent.engine.ports import EndpointProber
+
+_DRAIN_SECONDS = 0.05
 
 
 class HttpxProber:
@@ -69,10 +71,10 @@ class HttpxEndpointProber:
         async def exchange(addresses: Addresses) -> ProbeResult:
             if cold:
                 async with self._transport() as transport:
-                    return await self._ask_any(transport, addresses, keep=False)
+                    return await self._ask_any(transport, addresses, timeout, keep=False)
             if self._kept is None:
                 self._kept = self._transport()
-            return await self._ask_any(self._kept, addresses, keep=True)
+            return await self._ask_any(self._kept, addresses, timeout, keep=True)
 
         return await self._connector.attempt(timeout, exchange)
 
@@ -88,22 +90,26 @@ class HttpxEndpointProber:
         verify = self._context if self._context is not None else False
         return httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False)
 
-    async def _ask_any(self, transport: httpx.AsyncHTTPTransport, addresses: Addresses, *, keep: bool) -> ProbeResult:
+    async def _ask_any(
+        self, transport: httpx.AsyncHTTPTransport, addresses: Addresses, timeout: float, *, keep: bool
+    ) -> ProbeResult:
         for address in addresses[:-1]:
             with contextlib.suppress(OSError):
-                return await self._ask(transport, address, keep=keep)
-        return await self._ask(transport, addresses[-1], keep=keep)
+                return await self._ask(transport, address, timeout, keep=keep)
+        return await self._ask(transport, addresses[-1], timeout, keep=keep)
 
-    async def _ask(self, transport: httpx.AsyncHTTPTransport, address: Address, *, keep: bool) -> ProbeResult:
-        reused, result = await self._ask_once(transport, address, keep=keep)
+    async def _ask(
+        self, transport: httpx.AsyncHTTPTransport, address: Address, timeout: float, *, keep: bool
+    ) -> ProbeResult:
+        reused, result = await self._ask_once(transport, address, timeout, keep=keep)
         if reused and isinstance(result, NoAnswerError | OSError):
-            _, result = await self._ask_once(transport, address, keep=keep)
+            _, result = await self._ask_once(transport, address, timeout, keep=keep)
         if isinstance(result, Exception):
             raise result
         return result
 
     async def _ask_once(
-        self, transport: httpx.AsyncHTTPTransport, address: Address, *, keep: bool
+        self, transport: httpx.AsyncHTTPTransport, address: Address, timeout: float, *, keep: bool
     ) -> tuple[bool, ProbeResult | Exception]:
         """Return whether the connection was a kept one, and the result or what went wrong."""
         reused = True
@@ -114,7 +120,9 @@ class HttpxEndpointProber:
                 reused = False
 
         request = self._request(address, keep=keep)
-        request.extensions = {"trace": trace, "sni_hostname": self._server_name}
+        # A handshake that is cancelled from outside leaves httpcore's socket open, so its own limit has to come first.
+        limits = {"connect": timeout * 0.95}
+        request.extensions = {"trace": trace, "sni_hostname": self._server_name, "timeout": limits}
         start = time.monotonic()
         try:
             response = await transport.handle_async_request(request)
@@ -143,17 +151,27 @@ class HttpxEndpointProber:
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         if self._check.wants_body:
-            assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - for the type checker
-            chunks: AsyncIterator[bytes] = response.stream.__aiter__()
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY:
-                    break
+            await _read(response, body)
+        else:
+            # The head decided. The rest is read so that the connection can be kept; one that is slow or broken is not.
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await _read(response, body)
         return bytes(body[:MAX_BODY])
+
+
+async def _read(response: httpx.Response, body: bytearray) -> None:
+    stream = cast(httpx.AsyncByteStream, response.stream)
+    async for chunk in stream:
+        body += chunk
+        if len(body) > MAX_BODY:
+            return
 
 
 def _translate(error: BaseException) -> Exception:
     """Find the operating system's or TLS error below httpx's, which is what outcomes are made of."""
+    if isinstance(error, httpx.TimeoutException):
+        return TimeoutError()
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, BaseExceptionGroup):

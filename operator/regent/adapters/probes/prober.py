@@ -44,5 +44,10 @@ class ProbePool:
         self._resolver.close()
         self._lag.stop()
 
+    @property
+    def tls_contexts(self) -> int:
+        """How many TLS contexts the open probes hold; each costs 0.8 MB."""
+        return len(self._contexts)
+
     def _connector(self, spec: ProbeSpec, protocol: str) -> Connector:
         return Connector(spec, resolver=self._resolver, contexts=self._contexts, lag=self._lag, protocol=protocol)

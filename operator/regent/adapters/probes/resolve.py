@@ -8,6 +8,7 @@ are used whenever the name service does not answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import queue
@@ -25,6 +26,7 @@ MAX_NAMES = 4096
 MAX_ADDRESSES = 6
 """Addresses of one name that are tried."""
 
+_SPARE_DESCRIPTORS = 4
 _NOT_THERE = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
 
 
@@ -51,8 +53,20 @@ def literal(host: str, port: int) -> Addresses | None:
 
 
 def system_lookup(host: str, port: int) -> Addresses:
-    """Ask the C library; blocks."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Ask the C library; blocks. OSError when descriptors were missing for it.
+
+    Without descriptors it can read neither the hosts file nor its configuration, and then says that the name does
+    not exist. So that answer counts only when it comes twice, with descriptors to spare in between.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        with contextlib.ExitStack() as spare:
+            for _ in range(_SPARE_DESCRIPTORS):
+                spare.enter_context(socket.socket())
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return alternate(Address(family, sockaddr) for family, _, _, _, sockaddr in found)
 
 
