@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 
+from testbed.network.commands import tool
 from testbed.network.processes import spawn, wait_stopped
 
 _POLL_SECONDS = 0.03
@@ -34,7 +35,7 @@ class ComponentProcess:
         self.component = component
         self.argv = tuple(argv)
         self.log = log
-        inside = () if netns is None else ("ip", "netns", "exec", netns)
+        inside = () if netns is None else (tool("ip"), "netns", "exec", netns)
         log.parent.mkdir(parents=True, exist_ok=True)
         # Appended: a restarted API server keeps the log of the one before it.
         with log.open("ab") as output:
@@ -74,7 +75,7 @@ class ComponentProcess:
         wait_stopped(self._process)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Let a frozen process go on; for any other this does nothing."""
         self._process.send_signal(signal.SIGCONT)
 
     def end(self, *, how: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:

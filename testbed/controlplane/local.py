@@ -1,5 +1,6 @@
 """A control plane of plain processes on this machine: starts in seconds, leaves nothing behind."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -154,6 +155,8 @@ class ControlPlane(Cluster):
 
         Kept logs move to the testbed's cache directory, where the last twenty stay. Stopping twice is fine.
         """
+        for process in self._processes.values():
+            process.thaw()  # the API server cannot end while etcd is frozen
         # etcd last: without it an API server does not end on SIGTERM but retries until it is killed.
         for component in (Component.CONTROLLER_MANAGER, Component.API_SERVER, Component.ETCD):
             process = self._processes.pop(component, None)
@@ -197,8 +200,11 @@ class ControlPlane(Cluster):
         return registry.records_directory() / f"{self.layout.directory.name}.json"
 
     def _record(self) -> None:
-        running = [process for process in self._processes.values() if process.is_running()]
-        programs = [registry.ProcessIdentity.of(process.pid, process.argv) for process in running]
+        programs = []
+        for process in self._processes.values():
+            # One that has ended is no longer ours to remember; who waits for it reports its end.
+            with contextlib.suppress(ProcessLookupError):
+                programs.append(registry.ProcessIdentity.of(process.pid, process.argv))
         registry.Record(
             name=self.name,
             directory=self.layout.directory,
