@@ -216,6 +216,10 @@ class HealthTracker:
         for target in watch.targets:
             target.endpoint.settle(now)
             self._report(target)
+        expiry = self.certificate_expiry(watch.spec.region)
+        if expiry is not None and expiry != watch.certificate_shown:
+            watch.certificate_shown = expiry
+            self._metrics.gauge("regent_region_certificate_expiry_time_seconds", expiry, region=watch.spec.region)
         self._judge(watch)
         for key, asked in list(watch.watches.items()):
             if now - asked.asked_at > FORGET_WATCH:

@@ -42,6 +42,7 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -
 
 
 FAST = (0.005, 0.02, 0.1, 0.5, 2.0)
+PROBES = (0.01, 0.05, 0.2, 1.0, 5.0)
 
 METRICS: tuple[Metric, ...] = (
     # The runtime: watching, working, writing, leading.
@@ -79,4 +80,10 @@ METRICS: tuple[Metric, ...] = (
         "regent_target_writes_total", "Writes of weights, by kind of target and result (written, failed).",
         "namespace", "policy", "target", "result",
     ),
+    # Health: probes, regions, the observer itself.
+    _gauge("regent_region_health", "1 for the health that the region has, 0 for the others.", "region", "health"),
+    _histogram("regent_probe_duration_seconds", "Latency of scheduled probes.", "region", buckets=PROBES),
+    _counter("regent_probe_results_total", "Probes, by outcome.", "region", "probe", "outcome"),
+    _gauge("regent_region_certificate_expiry_time_seconds", "When the first of its certificates expires.", "region"),
+    _gauge("regent_observer_score", "How far the operator distrusts its own probes, 0 to 7; at 7 it holds."),
 )  # fmt: skip

@@ -86,6 +86,8 @@ class RegionWatch:
     own_change_time: float | None = None
     foreign: dict[str, _ForeignVote] = field(default_factory=dict)
     watches: dict[tuple[Figure, float, float], AskedWatch] = field(default_factory=dict)
+    certificate_shown: float | None = None
+    """The certificate expiry that is exported as a metric."""
     shown: object = None
     """What the listeners were last told of."""
 
@@ -234,12 +236,12 @@ class RegionWatch:
             for target in self.judged()
             if target.endpoint.answered_at is not None and now - target.endpoint.answered_at < _lease(target)
         ]
-        if not required:
+        if not required and not self.spec.unresolved:
             return (True if valid else None), ""
         downs = [target for target in valid if target.endpoint.up is False]
         if downs and required:
             return False, "; ".join(f"{target.spec.name}: {target.down_detail or 'no answer'}" for target in downs[:3])
-        if len(valid) < len(required) or self.problems.keys() & self._required_names():
+        if len(valid) < len(required) or self.spec.unresolved or self.problems.keys() & self._required_names():
             return None, "not every required probe has a verdict"
         return (True if all(target.endpoint.up for target in valid) else None), ""
 

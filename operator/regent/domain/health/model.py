@@ -163,6 +163,8 @@ class HealthSpec:
     quorum: int = 1
     probes: tuple[ProbeSpec, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
+    unresolved: tuple[str, ...] = ()
+    """Names of Required probes that cannot be run (a Secret is missing): without them there is no verdict Up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,9 +207,10 @@ class RegionHealth:
     """Monotonic time of the oldest of the newest successes of all Required probes: since then the region is proved
     to serve. None: some Required probe is not Up."""
     probe_interval: float = 1.0
-    """The longest interval of the Required probes: evidence older than this is stale."""
+    """How old the newest answers of the Required probes may get while all is well: the longest interval with its
+    jitter, and the time after which an answer is late. Evidence older than this is stale."""
     up_since: float | None = None
-    """Monotonic time since when every Required probe has been Up without a break."""
+    """Monotonic time since when no Required probe has been Down. A lost probe does not break it."""
     figures: Figures = field(default_factory=Figures)
     flapping: bool = False
     suspect_observer: bool = False
