@@ -1,0 +1,185 @@
+"""A reverse proxy between one replica and the API server that names every write and can end the replica at one.
+
+The replica's kubeconfig points here; its token goes on to the API server, so its rights are its own. A callback is
+asked before a write is forwarded and again after the API server has answered but before the replica hears of it: those
+are the two moments at which a crash leaves different traces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+
+from testbed.controlplane.certificates import CertificateAuthority
+from testbed.controlplane.kubeconfig import Access
+
+_PATH = re.compile(
+    r"^/(?:api/(?P<core>[^/]+)|apis/(?P<group>[^/]+)/[^/]+)"
+    r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<subresource>[^/]+))?$"
+)
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_NOT_PASSED = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+_START_TIMEOUT = 10.0
+
+
+class Moment(Enum):
+    """When a write is looked at."""
+
+    BEFORE = "before"  # the API server has not seen it
+    AFTER = "after"  # it is done, and the replica does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of the replica, in the order in which they came (from 1)."""
+
+    number: int
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.verb} {self.resource} {self.namespace}/{self.name}"
+
+
+Look = Callable[[Write, Moment], None]
+
+
+class ApiProxy:
+    """Context manager: listens on a free port of 127.0.0.1; `kubeconfig` leads through it.
+
+    Args:
+        kubeconfig: a kubeconfig that signs in by token.
+        look: called in the proxy's thread with every write that counts, before and after it. It may end the replica.
+        counts: whether a write counts; Leases and events never do.
+    """
+
+    def __init__(
+        self, kubeconfig: Path, *, look: Look | None = None, counts: Callable[[Write], bool] = lambda _: True
+    ) -> None:
+        self.writes: list[Write] = []
+        self._access = Access.read(kubeconfig)
+        if self._access.token is None:
+            raise ValueError("the proxy passes tokens on; a client certificate cannot be passed")
+        self.look: Look = look or (lambda _write, _moment: None)
+        self._counts = counts
+        self._stack = ExitStack()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self.kubeconfig = Path()
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="regent-proxy-")))
+        authority = CertificateAuthority(common_name="regent testbed proxy")
+        certificate, key = authority.server(names=["localhost"], addresses=["127.0.0.1"]).write(directory, "proxy")
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.load_cert_chain(certificate, key)
+        self._thread = threading.Thread(target=self._main, args=(server,), name="api-proxy", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(_START_TIMEOUT) or self._failure is not None:
+            raise RuntimeError("the proxy did not start") from self._failure
+        access = Access(
+            server=f"https://127.0.0.1:{self.port}", authority=authority.certificate, token=self._access.token
+        )
+        self.kubeconfig = access.write(directory / "kubeconfig.yaml", name="proxy")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop is not None and self._stopped is not None:
+            with suppress(RuntimeError):  # its loop has ended already
+                self._loop.call_soon_threadsafe(self._stopped.set)
+        if self._thread is not None:
+            self._thread.join()
+        self._stack.close()
+
+    def _main(self, tls: ssl.SSLContext) -> None:
+        try:
+            asyncio.run(self._serve(tls))
+        except BaseException as error:  # the thread that waits for us raises it
+            self._failure = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self, tls: ssl.SSLContext) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        upstream = ssl.create_default_context(cadata=self._access.authority.decode())
+        connector = TCPConnector(ssl=upstream, limit=0)
+        async with ClientSession(connector=connector, timeout=ClientTimeout(total=None), auto_decompress=False) as out:
+            self._out = out
+            runner = web.AppRunner(_application(self._pass_on), access_log=None, handle_signals=False)
+            await runner.setup()
+            try:
+                site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls, shutdown_timeout=0.1)
+                await site.start()
+                self.port = runner.addresses[0][1]
+                self._ready.set()
+                await self._stopped.wait()
+            finally:
+                await runner.cleanup()
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        write = self._note(request, body)
+        if write is not None:
+            self.look(write, Moment.BEFORE)
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the replica is gone: what it had not sent on is lost with it")
+        headers = [(key, value) for key, value in request.headers.items() if key.lower() not in _NOT_PASSED]
+        url = f"{self._access.server}{request.rel_url.raw_path_qs}"
+        async with self._out.request(request.method, url, headers=headers, data=body or None) as answer:
+            passed = {key: value for key, value in answer.headers.items() if key.lower() not in _NOT_PASSED}
+            if write is not None:
+                content = await answer.read()
+                self.look(write, Moment.AFTER)
+                return web.Response(status=answer.status, headers=passed, body=content)
+            response = web.StreamResponse(status=answer.status, headers=passed)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+    def _note(self, request: web.Request, body: bytes) -> Write | None:
+        match = _PATH.match(request.path)
+        if request.method not in _WRITES or match is None:
+            return None
+        resource = match["resource"] + (f"/{match['subresource']}" if match["subresource"] else "")
+        if resource in {"leases", "events"}:
+            return None
+        name = match["name"] or _name_in(body)
+        write = Write(len(self.writes) + 1, request.method, resource, match["namespace"] or "", name)
+        if not self._counts(write):
+            return None
+        self.writes.append(write)
+        return write
+
+
+def _application(handler: Any) -> web.Application:
+    application = web.Application(client_max_size=16 * 1024 * 1024)
+    application.router.add_route("*", "/{path:.*}", handler)
+    return application
+
+
+def _name_in(body: bytes) -> str:
+    """The name in a created object, without decoding all of it."""
+    found = re.search(rb'"name"\s*:\s*"([^"]+)"', body)
+    return found[1].decode() if found else ""
