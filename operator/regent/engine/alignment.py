@@ -157,16 +157,19 @@ class Alignment:
                 ref=ref, epoch=epoch, verification="Failed", reason=state.problem, message=state.message
             )
         if state.fence is not None and state.fence.epoch > epoch:
-            message = f"it carries fence {state.fence}, newer than epoch {epoch} of this policy; nothing is written"
-            return TargetReport(ref=ref, epoch=epoch, verification="Conflict", reason="FencedOff", message=message)
+            return _fenced_off(
+                ref, epoch, f"{ref} carries fence {state.fence}, newer than epoch {epoch} of this policy"
+            )
         ours = state.fence is not None and state.owner == owner
         if state.aligned and ours:
             return await self._verify(target, state, distribution, memory.proof, epoch)
         held = self._may_repair(ref, state, memory, epoch=epoch, ours=ours, may_write=may_write, insist=insist)
         if held is not None:
             return held
-        fence = self._next_fence(state, epoch)
-        return (await self.shift([target], distribution, fence=fence, owner=owner))[0]
+        try:
+            return (await self.shift([target], distribution, fence=self._next_fence(state, epoch), owner=owner))[0]
+        except FencedOffError as error:
+            return _fenced_off(ref, epoch, str(error))
 
     def _may_repair(
         self,
@@ -260,3 +263,8 @@ class Alignment:
             target=target.spec.kind,
             result="failed" if isinstance(result, BaseException) else "written",
         )
+
+
+def _fenced_off(ref: str, epoch: int, what: str) -> TargetReport:
+    message = f"{what}; nothing is written. Find the other writer, or remove the annotation regent.dev/fence"
+    return TargetReport(ref=ref, epoch=epoch, verification="Conflict", reason="FencedOff", message=message)

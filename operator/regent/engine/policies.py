@@ -110,7 +110,7 @@ class PolicyReconciler:
         if advance is not None:
             context = self._regather(context, target_specs)
         for run in [run for run in context.runs if not is_over(run)]:
-            advance = await self._executor.advance(context, run, self._read_run(run))
+            advance = await self._advance(context, run)
             context = self._regather(context, target_specs)
             waits.append(advance.retry_after)
             if context.state.operation is not None:
@@ -119,7 +119,7 @@ class PolicyReconciler:
         if isinstance(decision, Plan) and not any(is_automatic(run) and not is_over(run) for run in context.runs):
             run = await self._executor.start(context, decision)
             context = self._regather(context, target_specs)
-            advance = await self._executor.advance(context, run, self._read_run(run))
+            advance = await self._advance(context, run)
             context = self._regather(context, target_specs)
             if context.state.operation is not None:
                 return _soonest(advance.retry_after, await self._show(context, Steady(), advance.reports, None))
@@ -140,7 +140,15 @@ class PolicyReconciler:
             # The process ended between the run's last write and the policy's: only the release is missing.
             await self._executor.release(context, run)
             return Advance(over=True)
-        return await self._executor.advance(context, run, self._read_run(run))
+        return await self._advance(context, run)
+
+    async def _advance(self, context: Context, run: Object) -> Advance:
+        """Take one run forward. A Failover that cannot be read ends as Failed: it must not stop its policy."""
+        try:
+            spec = self._read_run(run)
+        except ValueError as error:
+            return await self._executor.refuse(run, f"the spec cannot be read: {' '.join(str(error).split())[:512]}")
+        return await self._executor.advance(context, run, spec)
 
     async def _missing_run(self, context: Context, name: str, uid: str) -> Object:
         """Read the operation's run past the cache; a run that somebody deleted is released as failed."""

@@ -107,11 +107,11 @@ class RunExecutor:
 
     async def start(self, context: Context, plan: Plan) -> Object:
         """Make the Failover object of an automatic run and journal its plan."""
-        self._leadership.check()
-        number = max(context.state.run_number, 0) + 1
+        number = context.state.run_number + 1
         for _ in range(NUMBERS):
             # The number is raised before the object is made: a number whose object was pruned is never used again.
             await self._write_policy(context.spec, lambda obj, n=number: raise_run_number(obj, n))
+            self._leadership.check()  # the write before may have taken long enough to lose the lease
             try:
                 run = await self._cluster.create(FAILOVERS, new_run(context.spec, plan, number=number))
             except AlreadyExistsError:
@@ -330,6 +330,10 @@ class RunExecutor:
         await self._write_policy(
             context.spec, lambda obj: release_status(obj, context.spec, run, after, now=self._now())
         )
+
+    async def refuse(self, run: Object, message: str) -> Advance:
+        """End a run that cannot be understood."""
+        return await self._finish(run, "Failed", "InvalidSpec", message)
 
     async def _finish(self, run: Object, phase: str, reason: str, message: str) -> Advance:
         """End a run that has not committed (or was overtaken): nothing of the policy changes."""

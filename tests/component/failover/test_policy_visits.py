@@ -164,6 +164,17 @@ async def test_a_run_to_a_region_that_is_down_waits_and_an_outage_overtakes_it(w
     assert phases == {"early": "Superseded", "shop-1": "Succeeded"}
 
 
+async def test_a_failover_that_cannot_be_read_ends_and_stops_nothing(world: World) -> None:
+    """Fails when one bad object keeps its policy from being visited to the end."""
+    await world.visit()
+    world.cluster.put(FAILOVERS, manual_run("odd", EU, US, type="Teleport"))
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == US
+    phases = {run["metadata"]["name"]: run["status"]["phase"] for run in world.runs()}
+    assert phases == {"odd": "Failed", "shop-1": "Succeeded"}
+
+
 async def test_a_dry_run_plans_and_touches_nothing(world: World) -> None:
     await world.visit()
     world.cluster.put(FAILOVERS, manual_run("dry", EU, US, dryRun=True))
