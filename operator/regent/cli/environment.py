@@ -11,7 +11,7 @@ from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import connect
 from regent.cli.kubeconfig import namespace_of
 from regent.cli.options import ClusterOptions, Environment
-from regent.cli.probes import probe_once, resolve_probes
+from regent.cli.probes import check_now
 from regent.engine.ports import Cluster
 
 REQUEST_TIMEOUT = 15.0
@@ -39,8 +39,7 @@ def real_environment() -> Environment:
     return Environment(
         connect=_connect,
         namespace=namespace_of,
-        resolve_probes=resolve_probes,
-        probe=probe_once,
+        check=check_now,
         wall=SystemClock().wall,
     )
 

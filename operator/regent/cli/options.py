@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 from rich.console import Console, RenderableType
 
 from regent.cli.output import Output, as_document, console
-from regent.domain.health.model import ProbeResult, ProbeSpec
 from regent.engine.ports import Cluster, Object
+
+if TYPE_CHECKING:
+    from regent.cli.probes import CheckOutcome
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,10 +42,8 @@ class Environment:
     """Open the API server that the options name."""
     namespace: Callable[[ClusterOptions], str]
     """Name the namespace that kubectl would use with the same options."""
-    resolve_probes: Callable[[Cluster, Object, str], Awaitable[tuple[ProbeSpec, ...]]]
-    """Read what a Region's probes need, Secrets included. The last argument is the operator's namespace."""
-    probe: Callable[[tuple[ProbeSpec, ...]], Awaitable[list[ProbeResult]]]
-    """Run each probe once, all at the same time, from this machine."""
+    check: Callable[[Cluster, Object, str], Awaitable[list[CheckOutcome]]]
+    """Run each probe of a Region once, from this machine. The last argument is the operator's namespace."""
     wall: Callable[[], float]
     """Seconds since the epoch."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,30 +12,19 @@ from rich.text import Text
 from regent.cli.fields import EMPTY, printable
 from regent.cli.options import Invocation
 from regent.cli.output import table
-from regent.domain.health.model import GrpcCheck, HttpCheck, Outcome, ProbeResult, ProbeRole, ProbeSpec
+from regent.cli.probes import CheckOutcome
+from regent.domain.health.model import GrpcCheck, HttpCheck, Outcome, ProbeRole, ProbeSpec
 from regent.engine.ports import Cluster
 from regent.engine.resources import REGIONS
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """A probe and what it found."""
-
-    spec: ProbeSpec
-    result: ProbeResult
-
-
 def check_region(invocation: Invocation, name: str, operator_namespace: str) -> list[CheckOutcome]:
     """Read the region and run each of its probes once, all at the same time."""
-    environment = invocation.environment
 
-    async def probed(cluster: Cluster) -> list[CheckOutcome]:
-        region = await cluster.get(REGIONS, "", name)
-        specs = await environment.resolve_probes(cluster, region, operator_namespace)
-        results = await environment.probe(specs)
-        return [CheckOutcome(spec, result) for spec, result in zip(specs, results, strict=True)]
+    async def checked(cluster: Cluster) -> list[CheckOutcome]:
+        return await invocation.environment.check(cluster, await cluster.get(REGIONS, "", name), operator_namespace)
 
-    return invocation.read(probed)
+    return invocation.read(checked)
 
 
 def required_failed(outcomes: Sequence[CheckOutcome]) -> bool:

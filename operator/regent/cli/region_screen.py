@@ -101,7 +101,8 @@ def _spec(region: Object) -> list[tuple[str, str]]:
     display = value_at(region, ".spec.displayName")
     capacity = value_at(region, ".spec.capacity.total")
     return [
-        ("Known as", f"{display} ({place})" if display and place else display or place or ""),
+        ("Known as", display or ""),
+        ("Location", place or ""),
         ("Provider", text_at(region, ".spec.provider")),
         ("Tier", text_at(region, ".spec.tier")),
         ("Priority", text_at(region, ".spec.priority")),

@@ -34,24 +34,24 @@ def status(invocation: Invocation, *, policy: str | None) -> None:
 
 
 def _show_all(invocation: Invocation) -> None:
-    async def gathered(cluster: Cluster) -> tuple[list[Object], list[Object], str]:
+    async def gathered(cluster: Cluster) -> tuple[list[Object] | None, list[Object], str]:
         regions = await _readable(cluster.list(REGIONS))
         namespace = invocation.options.namespace
         try:
-            return regions or [], list(await cluster.list(FAILOVER_POLICIES, namespace)), namespace
+            return regions, list(await cluster.list(FAILOVER_POLICIES, namespace)), namespace
         except ForbiddenError:
             # Tenants may read their own namespace only: their view is that namespace, not an error.
             if namespace:
                 raise
             namespace = invocation.namespace
-            return regions or [], list(await cluster.list(FAILOVER_POLICIES, namespace)), namespace
+            return regions, list(await cluster.list(FAILOVER_POLICIES, namespace)), namespace
 
     regions, policies, namespace = invocation.read(gathered)
-    regions.sort(key=name_of)
+    regions = None if regions is None else sorted(regions, key=name_of)
     policies.sort(key=_place)
     document = {
         "namespace": namespace,
-        "regions": [without_managed_fields(obj) for obj in regions],
+        "regions": [without_managed_fields(obj) for obj in regions or ()],
         "policies": [without_managed_fields(obj) for obj in policies],
     }
     now = invocation.environment.wall()

@@ -15,11 +15,14 @@ from regent.engine.ports import Object
 
 
 def status_screen(
-    regions: Sequence[Object], policies: Sequence[Object], namespace: str, *, now: float
+    regions: Sequence[Object] | None, policies: Sequence[Object], namespace: str, *, now: float
 ) -> RenderableType:
-    """Lay out the screen; `namespace` is "" for all of them."""
+    """Lay out the screen; `namespace` is "" for all of them, `regions` is None when they may not be read."""
     where = f"in namespace {namespace}" if namespace else "in all namespaces"
-    parts: list[RenderableType] = [Text(_counted("region", regions, ".status.health"), style="bold")]
+    head = "Regions: not readable with your permissions"
+    if regions is not None:
+        head = _counted("region", regions, ".status.health")
+    parts: list[RenderableType] = [Text(head, style="bold")]
     if regions:
         parts.append(_regions(regions, now))
     parts += [Text(), Text(f"{_counted('policy', policies, '.status.phase')} {where}", style="bold")]
