@@ -25,7 +25,7 @@ _SECRETS = (
     re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}"),
     re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
-    re.compile(r"(?i)\b(password|passwd|secret|token|api[_-]?key)(\"?'?\s*[=:]\s*\"?'?)[^\s\"',;&}]{3,}"),
+    re.compile(r"(?i)\b(password|passwd|secret|token|api[_-]?key)([\\\"']*\s*[=:]\s*[\\\"']*)[^\s\\\"',;&}]{3,}"),
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
 BLOT = "[redacted]"

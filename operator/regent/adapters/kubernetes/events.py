@@ -52,6 +52,8 @@ class _Posted:
 
     event: Object | None
     since: float
+    queued: bool = True
+    """The first of it waits in the queue; repeats of that need no event of their own."""
     count: int = 1
     updated: float = 0.0
 
@@ -116,8 +118,9 @@ class EventRecorder:
         now = self._clock.monotonic()
         posted = self._series.get(series)
         if posted is None or posted.event is None or now - posted.since > SERIES_WINDOW:
-            self._remember(series, _Posted(None, now))
-            self._series[series].event = await self._cluster.create(EVENTS, body)
+            posted = _Posted(None, now, queued=False)
+            self._remember(series, posted)
+            posted.event = await self._cluster.create(EVENTS, body)
             return
         posted.count += 1
         if posted.count > 2 and now - posted.updated < SERIES_UPDATE:
@@ -138,7 +141,7 @@ class EventRecorder:
         """Take a token of the object's bucket; repeats of a known event cost none, they only raise a count."""
         now = self._clock.monotonic()
         posted = self._series.get(series)
-        if posted is not None and posted.event is not None and now - posted.since <= SERIES_WINDOW:
+        if posted and (posted.event is not None or posted.queued) and now - posted.since <= SERIES_WINDOW:
             return True
         bucket = self._buckets.setdefault(series.uid, _Bucket(BURST, now))
         self._buckets.move_to_end(series.uid)
@@ -149,6 +152,7 @@ class EventRecorder:
         if bucket.tokens < 1:
             return False
         bucket.tokens -= 1
+        self._remember(series, _Posted(None, now))
         return True
 
     def _body(self, obj: Mapping[str, Any], series: _Series) -> Object:

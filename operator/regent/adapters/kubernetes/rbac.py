@@ -62,11 +62,11 @@ def operator_rules(source: Path = SOURCE, *, lease_name: str = "regent") -> dict
         in each namespace of the setting `secretNamespaces`.
     """
     needs = set(_watched()) | set(_called(source))
-    secrets = _rules(need for need in needs if need[0] == SECRETS)
+    secret_needs = [need for need in needs if need[0] == SECRETS]
     return {
         "cluster": _rules(need for need in needs if need[0] not in (LEASES, SECRETS)),
-        "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name) + secrets,
-        "secretNamespaces": secrets,
+        "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name) + _rules(secret_needs),
+        "secretNamespaces": _rules(secret_needs),
     }
 
 
@@ -94,7 +94,7 @@ def _calls_of(name: str, tree: ast.Module) -> Iterator[_Need]:
         if isinstance(resource, Resource):
             for verb, subresource in VERBS[node.func.attr]:
                 yield resource, verb, subresource
-        elif receiver.endswith("cluster") and name not in PASSED_ON:
+        elif receiver.endswith("cluster") and name not in PASSED_ON and not isinstance(node.args[0], ast.Constant):
             raise UnreadableCallError(
                 f"{name}:{node.lineno}: {receiver}.{node.func.attr} must name a constant of engine/resources.py first, "
                 "or its permission cannot be granted"
