@@ -155,8 +155,8 @@ class ControlPlane(Cluster):
 
         Kept logs move to the testbed's cache directory, where the last twenty stay. Stopping twice is fine.
         """
-        for process in self._processes.values():
-            process.thaw()  # the API server cannot end while etcd is frozen
+        for started in self._processes.values():
+            started.thaw()  # the API server cannot end while etcd is frozen
         # etcd last: without it an API server does not end on SIGTERM but retries until it is killed.
         for component in (Component.CONTROLLER_MANAGER, Component.API_SERVER, Component.ETCD):
             process = self._processes.pop(component, None)

@@ -127,6 +127,7 @@ def test_a_process_that_waits_to_be_reaped_counts_as_gone(start: Start) -> None:
     assert identity.is_alive()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert registry.start_ticks(process.pid) is None
     assert not identity.is_alive()
     assert not identity.kill()
 
