@@ -146,7 +146,7 @@ def open_descriptors() -> int:
 async def until(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
     """Wait for `condition`, which must come true within `seconds`."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is the peer's or the kernel's
             await asyncio.sleep(0.002)
 
 

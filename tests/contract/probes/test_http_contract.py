@@ -99,7 +99,10 @@ async def test_body_text(adapter: str, body: bytes, outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("body", "load"),
     [
-        (b'{"load": {"errors": 12.5}, "pools": [{"free": "70"}]}', LoadFigures(error_rate_percent=12.5, capacity_available_percent=70)),
+        (
+            b'{"load": {"errors": 12.5}, "pools": [{"free": "70"}]}',
+            LoadFigures(error_rate_percent=12.5, capacity_available_percent=70),
+        ),
         (b'{"load": {"errors": 0}}', LoadFigures(error_rate_percent=0)),
         (b'{"load": {"errors": -1}, "pools": [{"free": 101}]}', None),
         (b'{"load": {"errors": NaN}, "pools": [{"free": "inf"}]}', None),
@@ -109,7 +112,7 @@ async def test_body_text(adapter: str, body: bytes, outcome: Outcome) -> None:
         (b"[" * 50_000, None),
         (b"", None),
     ],
-)  # fmt: skip
+)
 async def test_load_figures(adapter: str, body: bytes, load: LoadFigures | None) -> None:
     async with WireServer(answering(response(body))) as server:
         spec = spec_for(server.port, error_rate_path=".load.errors", capacity_path="$.pools[0]['free']")
@@ -131,7 +134,10 @@ async def test_load_figures(adapter: str, body: bytes, load: LoadFigures | None)
     ids=["chunked", "interim", "http10", "linefeeds", "folded", "same-length-twice"],
 )
 async def test_framing(adapter: str, answer: bytes) -> None:
-    async with WireServer(answering(answer)) as server, opened(adapter, spec_for(server.port, body_contains="is well")) as endpoint:  # fmt: skip
+    async with (
+        WireServer(answering(answer)) as server,
+        opened(adapter, spec_for(server.port, body_contains="is well")) as endpoint,
+    ):
         for cold in (False, False, True):
             result = await endpoint.probe(timeout=2, cold=cold)
             assert result.outcome is S, result
@@ -143,7 +149,10 @@ async def test_body_until_close(adapter: str) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nall ")
         await peer.send(b"is well")
 
-    async with WireServer(handler) as server, opened(adapter, spec_for(server.port, body_contains="is well")) as endpoint:  # fmt: skip
+    async with (
+        WireServer(handler) as server,
+        opened(adapter, spec_for(server.port, body_contains="is well")) as endpoint,
+    ):
         for _ in range(2):
             result = await endpoint.probe(timeout=2, cold=False)
             assert result.outcome is S, result
@@ -268,7 +277,10 @@ async def test_silence_on_a_kept_connection_is_a_timeout(adapter: str) -> None:
 
 
 async def test_connection_is_kept_and_a_cold_probe_has_its_own(adapter: str) -> None:
-    async with WireServer(answering(response(b"x" * 2000))) as server, opened(adapter, spec_for(server.port, body_contains="x")) as endpoint:  # fmt: skip
+    async with (
+        WireServer(answering(response(b"x" * 2000))) as server,
+        opened(adapter, spec_for(server.port, body_contains="x")) as endpoint,
+    ):
         results = [await endpoint.probe(timeout=2, cold=False) for _ in range(5)]
         assert [result.reused for result in results] == [False, True, True, True, True]
         assert server.connections == 1
@@ -279,7 +291,10 @@ async def test_connection_is_kept_and_a_cold_probe_has_its_own(adapter: str) -> 
 
 
 async def test_connection_close_is_obeyed(adapter: str) -> None:
-    async with WireServer(answering(response(headers="Connection: close\r\n"))) as server, opened(adapter, spec_for(server.port, body_contains="ok")) as endpoint:  # fmt: skip
+    async with (
+        WireServer(answering(response(headers="Connection: close\r\n"))) as server,
+        opened(adapter, spec_for(server.port, body_contains="ok")) as endpoint,
+    ):
         for number in (1, 2, 3):
             result = await endpoint.probe(timeout=2, cold=False)
             assert (result.outcome, result.reused, server.connections) == (S, False, number)
@@ -327,7 +342,10 @@ async def test_retry_that_fails_too_counts(adapter: str) -> None:
 
 
 async def test_failure_in_the_middle_of_an_answer_on_a_kept_connection_counts(adapter: str) -> None:
-    async with WireServer(answering(response(), b"HTTP/1.1 garbage\r\n\r\n")) as server, opened(adapter, spec_for(server.port)) as endpoint:  # fmt: skip
+    async with (
+        WireServer(answering(response(), b"HTTP/1.1 garbage\r\n\r\n")) as server,
+        opened(adapter, spec_for(server.port)) as endpoint,
+    ):
         assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
         assert (await endpoint.probe(timeout=2, cold=False)).outcome is R
         assert server.connections == 1
@@ -335,7 +353,10 @@ async def test_failure_in_the_middle_of_an_answer_on_a_kept_connection_counts(ad
 
 async def test_bad_status_keeps_the_connection(adapter: str) -> None:
     answers = response(), response(status="503 Service Unavailable"), response()
-    async with WireServer(answering(*answers)) as server, opened(adapter, spec_for(server.port, body_contains="ok")) as endpoint:  # fmt: skip
+    async with (
+        WireServer(answering(*answers)) as server,
+        opened(adapter, spec_for(server.port, body_contains="ok")) as endpoint,
+    ):
         outcomes = [(await endpoint.probe(timeout=2, cold=False)).outcome for _ in range(3)]
         assert outcomes == [S, R, S]
         assert server.connections == 1
@@ -361,7 +382,7 @@ async def test_slow_endpoint_does_not_hold_up_others(adapter: str) -> None:
     async def silent(peer: Peer) -> None:
         await peer.reader.read()
 
-    async with WireServer(silent) as slow, WireServer(answering(response())) as quick:
+    async with WireServer(silent) as slow, WireServer(answering(response())) as quick:  # noqa: SIM117
         async with opened(adapter, spec_for(slow.port)) as first, opened(adapter, spec_for(quick.port)) as second:
             waiting = asyncio.create_task(first.probe(timeout=30, cold=False))
             await until(lambda: slow.connections == 1)

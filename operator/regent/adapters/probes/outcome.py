@@ -78,5 +78,6 @@ def _text(error: OSError) -> str:
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate is not accepted: {error.verify_message}"
-    return (error.reason or str(error)).replace("_", " ").lower()
+        return f"certificate is not accepted: {getattr(error, 'verify_message', None) or error}"
+    # Errors that the event loop raises itself lack the library's fields.
+    return (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from regent.adapters.probes.jsonpath import MAX_PATH, find, parse_path
 
 DOCUMENT = {"a": {"b": [{"c": 1}, {"odd key": 2, "": 3}]}, "x-y_z": None}

@@ -6,6 +6,7 @@ import errno
 import ssl
 
 import pytest
+
 from regent.adapters.probes.outcome import NotTriedError, clean, failure
 from regent.adapters.probes.resolve import MAX_ADDRESSES, Address, alternate, literal
 from regent.domain.health.model import MAX_DETAIL, Outcome
