@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import click
-import yaml
 
-from regent.api.v1alpha1.schema import custom_resource_definitions
+from regent.api.v1alpha1.schema import custom_resource_definitions, to_yaml
 from regent.cli.output import Output, as_document, kubernetes_list
 
 
@@ -32,4 +31,4 @@ def crds(output: str) -> None:
         for definition in definitions:
             click.echo(definition["metadata"]["name"])
     else:
-        click.echo(yaml.safe_dump_all(definitions, sort_keys=False, allow_unicode=True, width=120), nl=False)
+        click.echo("---\n".join(to_yaml(definition) for definition in definitions), nl=False)

@@ -30,7 +30,7 @@ def namespace_of(options: ClusterOptions) -> str:
     try:
         merged = KubeConfigMerger(paths).config
         loader = KubeConfigLoader(config_dict=merged, active_context=options.context or None, config_base_path=None)
-        return str(loader.current_context["context"].safe_get("namespace") or DEFAULT)
+        return str(loader.current_context["context"].get("namespace") or DEFAULT)
     except (ConfigException, OSError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise SettingsError(f"kubeconfig {paths}: cannot tell the namespace; give one with --namespace") from error
 

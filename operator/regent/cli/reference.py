@@ -31,7 +31,7 @@ is also `kubectl regent`: `ln -s "$(command -v regent)" ~/.local/bin/kubectl-reg
 
 def reference() -> str:
     """Give the text of the reference."""
-    root = InheritingContext(main, info_name="regent")
+    root = InheritingContext(main, info_name="regent", **main.context_settings)
     return "\n".join([_HEAD, *_sections(main, root)]).rstrip("\n") + "\n"
 
 
