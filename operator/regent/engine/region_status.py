@@ -83,12 +83,13 @@ class SteadyFigures:
     def __init__(self) -> None:
         self._differ_since: float | None = None
 
-    def choose(self, shown: Mapping[str, Any], measured: Mapping[str, int], *, now: float) -> dict[str, int]:
+    def choose(self, shown: Mapping[str, Any], figures: Figures, *, now: float) -> dict[str, int]:
         """Return the figures to show, by monotonic time: those shown, until others have held long enough."""
+        measured = shown_figures(figures)
         current = {name: shown[name] for name in FIGURES if name in shown}
         if any(name not in current for name in measured):
             return {**current, **measured}  # the first figure of its kind is news
-        if not any(_differs(name, current[name], measured[name]) for name in measured):
+        if not _differ(current, figures):
             self._differ_since = None
             return current
         if self._differ_since is None:
@@ -99,9 +100,21 @@ class SteadyFigures:
         return {**current, **measured}
 
 
-def _differs(name: str, shown: int, measured: int) -> bool:
-    least = LEAST_MILLISECONDS if name == "latencyMilliseconds" else 1
-    return abs(shown - measured) >= least
+def _differ(shown: Mapping[str, int], figures: Figures) -> bool:
+    """Tell whether a figure has left the step that is shown, by a margin: one that hovers at the border between two
+    steps would otherwise be rewritten again and again."""
+    latency = figures.latency_p50
+    if latency is not None and "latencyMilliseconds" in shown:
+        step, milliseconds = shown["latencyMilliseconds"], latency * 1000
+        below = quantised_milliseconds(step / 1000 / 2.01)
+        outside = milliseconds > step * 1.25 or milliseconds < below / 1.25
+        if outside and abs(quantised_milliseconds(latency) - step) >= LEAST_MILLISECONDS:
+            return True
+    pairs = (
+        (figures.error_rate_percent, "errorRatePercent"),
+        (figures.capacity_available_percent, "capacityAvailablePercent"),
+    )
+    return any(percent is not None and name in shown and abs(percent - shown[name]) >= 5 for percent, name in pairs)
 
 
 def build(obj: Mapping[str, Any], found: Found, figures: Mapping[str, int]) -> dict[str, Any]:

@@ -15,13 +15,16 @@ from regent.engine.ports import Clock, Object, Recorder
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_setup import RegionSetup
-from regent.engine.region_status import Found, SteadyFigures, build, shown_figures
+from regent.engine.region_status import Found, SteadyFigures, build
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 
 REVISIT = 60.0
 """Seconds between looks at the figures; a look writes nothing while they are steady."""
+
+SOON = 2.0
+"""Seconds until the next look while figures are still to come."""
 
 
 class RegionReconciler:
@@ -83,17 +86,19 @@ class RegionReconciler:
             certificate_expiry_time=self._tracker.certificate_expiry(key.name),
             wall=self._clock.wall(),
         )
-        measured, now = shown_figures(found.health.figures), self._clock.monotonic()
+        figures, now = found.health.figures, self._clock.monotonic()
         before: list[Object] = []
 
         def change(current: Object) -> dict[str, Any]:
             before[:] = [current]
-            return build(current, found, steady.choose(current.get("status") or {}, measured, now=now))
+            return build(current, found, steady.choose(current.get("status") or {}, figures, now=now))
 
         written = await self._status.transact(REGIONS, "", key.name, change, uid=setup.uid)
         if written is not None and before and written is not before[0]:
             self._announce(before[0], written, found.health)
-        return REVISIT
+        # The first figures come a moment after the first verdict; a table with empty columns would puzzle people.
+        missing = figures.latency_p50 is None and found.health.health not in (Health.UNKNOWN, Health.UNREACHABLE)
+        return SOON if missing else REVISIT
 
     def _on_policy(self, key: Key) -> None:
         """Keep count of the policies that have a region active; visit the regions whose count changed."""
