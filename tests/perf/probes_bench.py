@@ -4,7 +4,8 @@
 
 A server in a process of its own listens on one port per 100 targets of loopback. Each row is measured in a fresh
 process on uvloop: probes paced at `--rate` a second on kept connections, every tenth cold, one long-lived task per
-target; CPU time is the process's own (user and system), memory is RSS above that of the process with the adapter imported.
+target; CPU time is the process's own (user and system), memory is RSS above that of the process with the adapter
+imported.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
 import uvloop  # noqa: E402
+
 from regent.domain.health.model import GrpcCheck, HttpCheck, Outcome, ProbeSpec, TcpCheck, TlsOptions  # noqa: E402
 
 ANSWER = (
@@ -48,6 +50,7 @@ async def serve() -> None:
     """Run until stdin closes; prints ports and the authority as one JSON line."""
     from grpclib.health.service import Health
     from grpclib.server import Server
+
     from tests.fakes.certificates import Authority
     from tests.fakes.wire import server_context
 

@@ -17,7 +17,9 @@ _MAX_CHUNK_LINE = 4096
 
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\x00\r\n]*)?\r?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*?)[ \t]*\r?")
+# All fields at once: a match per field would be the most expensive part of a probe.
+_FIELDS = re.compile(rb"(?:\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*\r?(?:\n[ \t][^\x00\r\n]*\r?)*)*")
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)", re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00\r\n]*)?\r?")
 
 _HEAD, _LENGTH, _CHUNK_HEADER, _CHUNK_DATA, _CHUNK_END, _TRAILER, _UNTIL_CLOSE, _DONE = range(8)
@@ -110,12 +112,13 @@ class ResponseParser:
         return data[end.end() :]
 
     def _parse_head(self, head: bytes) -> None:
-        lines = head.split(b"\n")
-        match = _STATUS_LINE.fullmatch(lines[0])
+        match = _STATUS_LINE.match(head)
         if match is None:
             raise MalformedResponseError("answer does not start with an HTTP/1.x status line")
+        if _FIELDS.fullmatch(head, match.end()) is None:
+            raise MalformedResponseError("answer has a malformed header field")
         status = int(match[2])
-        length, chunked, connection = _framing_fields(lines)
+        length, chunked, connection = _framing_fields(head)
         if status < 200 and status != 101:
             return  # interim: the state stays at _HEAD, the final response follows
         if match[1] == b"0":
@@ -190,34 +193,27 @@ class ResponseParser:
                 raise MalformedResponseError("trailers are too long")
 
 
-def _framing_fields(lines: list[bytes]) -> tuple[int | None, bool, bytes]:
+def _framing_fields(head: bytes) -> tuple[int | None, bool, bytes]:
     """Return Content-Length, whether the body is chunked, and the Connection options in lower case."""
     length: int | None = None
     chunked = False
     connection = b""
-    for index in range(1, len(lines)):
-        line = lines[index]
-        if line[:1] in (b" ", b"\t") and index > 1:
-            continue  # obsolete folding; no field that matters here is ever folded
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            raise MalformedResponseError("answer has a malformed header field")
-        name = match[1].lower()
-        if name == b"content-length":
-            length = _content_length(match[2], length)
-        elif name == b"transfer-encoding":
-            if match[2].lower() != b"chunked" or chunked:
+    for field, value in _FRAMING.findall(head):
+        name = field.lower()
+        if name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked" or chunked:
                 raise MalformedResponseError("answer has an unknown transfer encoding")
             chunked = True
-        elif name == b"connection":
-            connection += b"," + match[2].lower()
+        elif name == b"content-length":
+            length = _content_length(value, length)
+        else:
+            connection += b"," + value.lower()
     return length, chunked, connection
 
 
 def _content_length(value: bytes, known: int | None) -> int:
-    lengths = {part.strip() for part in value.split(b",")}
-    first = lengths.pop()
-    if lengths or not first.isdigit() or len(first) > 18:
+    first, *others = {part.strip() for part in value.split(b",")}
+    if others or not first.isdigit() or len(first) > 18:
         raise MalformedResponseError("answer has an unusable Content-Length")
     if known is not None and known != int(first):
         raise MalformedResponseError("answer has two different lengths")
