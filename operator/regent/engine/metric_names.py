@@ -70,7 +70,7 @@ METRICS: tuple[Metric, ...] = (
         "namespace", "policy", "trigger", "result",
     ),
     _histogram(
-        "regent_failover_duration_seconds", "From the first failed probe (or the start) to the end of a run.", "trigger",
+        "regent_failover_duration_seconds", "From the first failed probe (or the start) to a run's end.", "trigger",
         buckets=(0.5, 1.0, 2.0, 5.0, 30.0),
     ),
     _gauge("regent_policy_epoch", "Epoch of the policy: rises with every committed run.", "namespace", "policy"),

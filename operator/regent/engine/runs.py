@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError, RegentError
@@ -27,14 +28,15 @@ from regent.domain.failover.prepare import Refusal, Wait, prepare
 from regent.domain.failover.runspec import RunSpec
 from regent.domain.times import rfc3339_micro
 from regent.domain.traffic import shares
+from regent.engine import run_steps as steps
 from regent.engine.alignment import Alignment, TargetReport
-from regent.engine.journal import STEPS, Journal, finished
+from regent.engine.journal import STEPS, finished
 from regent.engine.policy_writes import commit_status, raise_run_number, release_status
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
-from regent.engine.records import is_automatic, is_over, policy_state, read_shares, status_of, time_of
+from regent.engine.records import is_automatic, is_over, policy_state, read_shares, status_of
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
-from regent.engine.run_objects import end, new_run, plan_status, snapshot_status
-from regent.engine.status import StatusWriter
+from regent.engine.run_objects import new_run
+from regent.engine.status import Change, StatusWriter
 from regent.engine.store import Store
 from regent.engine.traffic import TrafficTarget, owner_text
 
@@ -110,7 +112,7 @@ class RunExecutor:
         number = context.state.run_number + 1
         for _ in range(NUMBERS):
             # The number is raised before the object is made: a number whose object was pruned is never used again.
-            await self._write_policy(context.spec, lambda obj, n=number: raise_run_number(obj, n))
+            await self._write_policy(context.spec, partial(raise_run_number, number=number))
             self._leadership.check()  # the write before may have taken long enough to lose the lease
             try:
                 run = await self._cluster.create(FAILOVERS, new_run(context.spec, plan, number=number))
@@ -147,7 +149,7 @@ class RunExecutor:
         if isinstance(prepared, Refusal):
             return await self._finish(run, prepared.phase, prepared.reason, prepared.message)
         if isinstance(prepared, Wait):
-            await self._journal_wait(run, prepared)
+            await self._write_run(run, lambda obj: steps.waiting(obj, prepared, now=self._clock.wall()))
             return Advance(held=True, retry_after=prepared.retry_after)
         run = await self._journal_plan(context, run, prepared)
         if spec.dry_run:
@@ -159,44 +161,14 @@ class RunExecutor:
             return await self._finish(run, "Superseded", "CommitLost", str(error))
         return await self._shift(context, run)
 
-    async def _journal_wait(self, run: Object, wait: Wait) -> None:
-        def change(obj: Object) -> dict[str, Any]:
-            journal = Journal(obj, now=self._now())
-            journal.put(phase=wait.phase, currentStep="Accept")
-            journal.status.setdefault("requestedBy", "regent" if is_automatic(obj) else "unknown")
-            journal.condition("Ready", "Unknown", wait.reason, wait.message)
-            return journal.condition("Accepted", "Unknown", wait.reason, wait.message).status
-
-        await self._write_run(run, change)
-
     async def _journal_plan(self, context: Context, run: Object, plan: Plan) -> Object:
-        """Write the plan, the evidence and the snapshot: all that has to stand before anything is changed."""
-        weights = {
-            state.ref: state.snapshot
-            for target in context.targets
-            if (state := await target.observe(plan.before)).exists
-        }
+        observed = [await target.observe(plan.before) for target in context.targets]
+        weights = {state.ref: state.snapshot for state in observed if state.exists}
         wall, now = self._clock.wall(), self._clock.monotonic()
         detected = wall - (now - plan.detected) if plan.detected is not None else None
-
-        def change(obj: Object) -> dict[str, Any]:
-            journal = Journal(obj, now=self._now())
-            journal.status.setdefault("startTime", self._now())
-            journal.status.setdefault("requestedBy", "regent" if is_automatic(obj) else "unknown")
-            if detected is not None:
-                journal.status.setdefault("detectionTime", rfc3339_micro(detected))
-            journal.step("Accept", "Succeeded", f"{plan.source or 'the distribution'} is active")
-            journal.step("Observe", "Succeeded", plan.reason)
-            journal.step("Recheck", "Succeeded", f"{plan.trigger.value} holds at this moment")
-            journal.step("Decide", "Succeeded", f"{shares.describe(plan.before)} → {shares.describe(plan.after)}")
-            snapshot = snapshot_status(weights)
-            journal.step("Snapshot", "Succeeded", snapshot["hash"])
-            journal.step("Approve", "Skipped", "safety.approval is Never").step("Commit", "Running")
-            journal.put(phase="Running", trigger=plan.trigger.value, plan=plan_status(plan), snapshot=snapshot)
-            journal.condition("Ready", "True", "Running", "the run goes on by itself")
-            return journal.condition("Accepted", "True", "Accepted", plan.reason).status
-
-        return await self._write_run(run, change)
+        return await self._write_run(
+            run, lambda obj: steps.planned(obj, plan, weights, now=self._clock.wall(), detected=detected)
+        )
 
     async def _commit(self, context: Context, run: Object, plan: Plan) -> Context:
         """The one compare-and-set: epoch, operation and active region change together, or the run has lost."""
@@ -232,7 +204,9 @@ class RunExecutor:
         """Write the weights and read them back. Entered again and again until the data plane has answered."""
         after = read_shares((status_of(run).get("plan") or {}).get("after"))
         if not finished(run, "Commit"):
-            run = await self._write_run(run, lambda obj: self._committed(obj, context.state.epoch))
+            run = await self._write_run(
+                run, lambda obj: steps.committed(obj, context.state.epoch, now=self._clock.wall())
+            )
         fence = Fence(context.state.epoch, self._leadership.transitions, STEPS.index("Shift") + 1)
         owner = owner_text(context.spec)
         try:
@@ -245,36 +219,19 @@ class RunExecutor:
         done = [report for report in written if report.verification == "Pending"]
         if written and not done:
             return await self._nothing_written(context, run, written)
-        if not _weights_noted(run):
-            run = await self._write_run(run, lambda obj: self._weights_written(obj, written))
+        if not steps.weights_noted(run):
+            run = await self._write_run(run, lambda obj: steps.weights_written(obj, written, now=self._clock.wall()))
         reports = await self._alignment.keep(
             context.targets, after, epoch=context.state.epoch, owner=owner, may_write=True, insist=True
         )
-        late = self._clock.wall() - _shift_started(run, self._clock.wall()) > READ_BACK
+        late = self._clock.wall() - steps.shift_started(run, default=self._clock.wall()) > READ_BACK
         if not late and any(report.verification == "Pending" for report in reports):
             return Advance(retry_after=min((r.retry_after or 0.5 for r in reports), default=0.5), reports=reports)
         return await self._complete(context, run, after, reports)
 
-    def _committed(self, run: Object, epoch: int) -> dict[str, Any]:
-        journal = Journal(run, now=self._now())
-        journal.put(epoch=epoch, pointOfNoReturn={"kind": "Traffic", "time": self._now()})
-        journal.step("Commit", "Succeeded", f"epoch {epoch}")
-        journal.step("Isolate", "Skipped", "stateless: nothing writes in the old region")
-        journal.step("FinalSync", "Skipped", "stateless: nothing to replay")
-        journal.step("Promote", "Skipped", "the policy has no promotion steps")
-        journal.step("Verify", "Succeeded", "proved healthy by the probes that the decision rests on")
-        return journal.step("Shift", "Running").status
-
-    def _weights_written(self, run: Object, written: Sequence[TargetReport]) -> dict[str, Any]:
-        journal = Journal(run, now=self._now())
-        failed = "; ".join(f"{r.ref}: {r.message}" for r in written if r.verification != "Pending")
-        text = f"weights written to {', '.join(r.ref for r in written if r.verification == 'Pending') or 'no target'}"
-        journal.step("Shift", "Running", f"{text}{'; ' + failed if failed else ''}")
-        return journal.condition("TrafficShifted", "Unknown", "WeightsWritten", text).status
-
     async def _nothing_written(self, context: Context, run: Object, reports: Sequence[TargetReport]) -> Advance:
         why = "; ".join(f"{report.ref}: {report.message}" for report in reports)
-        if self._clock.wall() - _shift_started(run, self._clock.wall()) < SHIFT_DEADLINE:
+        if self._clock.wall() - steps.shift_started(run, default=self._clock.wall()) < SHIFT_DEADLINE:
             return Advance(retry_after=0.25, reports=reports)
         run = await self._end(run, "Failed", "NothingWritten", f"no target took the weights: {why}", shifted="False")
         return await self._release(context, run, reports)
@@ -289,17 +246,12 @@ class RunExecutor:
         return await self._release(context, run, reports)
 
     async def _end(self, run: Object, phase: str, reason: str, message: str, *, shifted: str) -> Object:
-        def change(obj: Object) -> dict[str, Any]:
-            journal = Journal(obj, now=self._now())
-            state = "Failed" if phase == "Failed" else "Succeeded"
-            journal.step("Shift", state, message)
-            journal.step("Stabilize", "Skipped", "stateless").step("Reverse", "Skipped", "nothing replicates")
-            journal.step("Finalize", state)
-            journal.condition("TrafficShifted", shifted, reason, message)
-            end(journal, phase=phase, reason=reason, message=message, now=self._clock.wall(), now_text=self._now())
-            return journal.status
-
-        return await self._write_run(run, change)
+        return await self._write_run(
+            run,
+            lambda obj: steps.ended(
+                obj, phase=phase, reason=reason, message=message, shifted=shifted, now=self._clock.wall()
+            ),
+        )
 
     async def _release(self, context: Context, run: Object, reports: Sequence[TargetReport]) -> Advance:
         """Let go of the policy. Comes after the run's terminal phase; a crash in between is mended by `release`."""
@@ -337,22 +289,12 @@ class RunExecutor:
 
     async def _finish(self, run: Object, phase: str, reason: str, message: str) -> Advance:
         """End a run that has not committed (or was overtaken): nothing of the policy changes."""
-
-        def change(obj: Object) -> dict[str, Any]:
-            journal = Journal(obj, now=self._now())
-            journal.status.setdefault("startTime", self._now())
-            journal.status.setdefault("requestedBy", "regent" if is_automatic(obj) else "unknown")
-            accepted = "True" if phase == "Succeeded" else "False"
-            journal.step("Accept", "Succeeded" if phase == "Succeeded" else "Failed", message)
-            journal.condition("Accepted", accepted, reason, message)
-            end(journal, phase=phase, reason=reason, message=message, now=self._clock.wall(), now_text=self._now())
-            return journal.status
-
-        ended = await self._write_run(run, change)
+        refusal = Refusal(phase=phase, reason=reason, message=message)
+        ended = await self._write_run(run, lambda obj: steps.refused(obj, refusal, now=self._clock.wall()))
         self._recorder.event(ended, kind="Normal", reason=reason, action="EndFailover", note=f"{phase}: {message}")
         return Advance(over=True)
 
-    async def _write_run(self, run: Object, change: Any) -> Object:
+    async def _write_run(self, run: Object, change: Change) -> Object:
         metadata = run["metadata"]
         written = await self._status.transact(
             FAILOVERS, metadata["namespace"], metadata["name"], change, uid=metadata["uid"]
@@ -361,24 +303,13 @@ class RunExecutor:
             raise ConflictError(f"Failover {metadata['namespace']}/{metadata['name']} is gone")
         return written
 
-    async def _write_policy(self, spec: PolicySpec, change: Any) -> Object | None:
+    async def _write_policy(self, spec: PolicySpec, change: Change) -> Object | None:
         return await self._status.transact(FAILOVER_POLICIES, spec.namespace, spec.name, change, uid=spec.uid)
 
 
 def _headline(run: Object, plan: Plan) -> str:
     move = f"{shares.describe(plan.before)} → {shares.describe(plan.after)}"
     return f"{run['metadata']['name']}: {plan.reason}. Moving traffic: {move}"
-
-
-def _weights_noted(run: Object) -> bool:
-    steps = status_of(run).get("steps") or ()
-    return any(item["name"] == "Shift" and item.get("message") for item in steps)
-
-
-def _shift_started(run: Object, default: float) -> float:
-    steps = status_of(run).get("steps") or ()
-    started = next((item.get("startTime") for item in steps if item["name"] == "Shift"), None)
-    return time_of(started) or default
 
 
 def _condition_message(run: Object) -> str:
