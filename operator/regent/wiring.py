@@ -27,20 +27,26 @@ from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import Connection, connect
 from regent.adapters.kubernetes.events import EventRecorder
 from regent.adapters.kubernetes.lease import LeaseElector, request_timeout
+from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
 from regent.adapters.traffic.http_route import RouteTargets
 from regent.adapters.traffic.verification import HttpVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
+from regent.api.v1alpha1.convert_region import region_plan
 from regent.domain.errors import ClusterError
 from regent.engine.alignment import Alignment
 from regent.engine.health import HealthTracker
 from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
-from regent.engine.queue import Key, KeyedQueue
+from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.reconcile import Reconciler, Workers
+from regent.engine.region_clusters import ClusterChecks
+from regent.engine.region_secrets import RegionSecrets
+from regent.engine.region_setup import RegionSetup
+from regent.engine.regions import RegionReconciler
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
 from regent.engine.resync import WATCHED, Resync
 from regent.engine.runs import RunExecutor
@@ -123,6 +129,24 @@ class Operator:
             suspend_all=lambda: settings.failover.suspend_all,
         )
         PolicyWatch(store=self._store, tracker=self._tracker, queue=self._queue)
+        self._members = MemberClusterPool(clock=clock, metrics=metrics)
+        region_secrets = RegionSecrets(
+            cluster=self._cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
+        )
+        self._checks = ClusterChecks(
+            members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
+        )
+        self._setup = RegionSetup(
+            store=self._store,
+            tracker=self._tracker,
+            secrets=region_secrets,
+            checks=self._checks,
+            read_plan=region_plan,
+            changed=self._region_changed,
+            clock=clock,
+            metrics=metrics,
+            jitter=random.random,
+        )
         self._workers = Workers(
             self._queue,
             self._make_reconcilers(),
@@ -158,6 +182,7 @@ class Operator:
         finally:
             await self._tracker.close()
             await self._probes.close()
+            await self._members.close()
             for cluster in self._clusters:
                 await cluster.close()
 
@@ -210,7 +235,21 @@ class Operator:
             recorder=recorder,
             metrics=metrics,
         )
-        return {FAILOVER_POLICIES: policies}
+        regions = RegionReconciler(
+            store=store,
+            # Not over the failover's connections: this is the storm that must not delay them.
+            status=StatusWriter(self._cluster, store, leadership, metrics=metrics),
+            queue=self._queue,
+            tracker=self._tracker,
+            setup=self._setup,
+            checks=self._checks,
+            recorder=recorder,
+            clock=clock,
+        )
+        return {FAILOVER_POLICIES: policies, REGIONS: regions}
+
+    def _region_changed(self, region: str) -> None:
+        self._queue.add(Key(REGIONS, "", region), priority=Priority.LOW)
 
     def _supervise(self) -> None:
         add = self._supervisor.add
@@ -219,6 +258,8 @@ class Operator:
         add("resync", self._resync.run)
         add("watch", self._bridge.run)
         add("health", self._tracker.run)
+        add("regions", self._setup.run)
+        add("members", self._checks.run)
         add("events", self._recorder.run)
         add("begin", self._begin)
         if self._elector is not None:
@@ -243,7 +284,8 @@ class Operator:
             # The queue has filled on the standby, but what was visited by nobody may have been asked for late.
             for obj in self._store.list(resource):
                 metadata = obj["metadata"]
-                self._queue.add(Key(resource, metadata.get("namespace", ""), metadata["name"]))
+                priority = Priority.LOW if resource == REGIONS else Priority.NORMAL
+                self._queue.add(Key(resource, metadata.get("namespace", ""), metadata["name"]), priority=priority)
         await self._workers.run()
 
     async def _contact(self) -> None:
