@@ -27,6 +27,7 @@
   - regent.dev
   resources:
   - failoverpolicies
+  - regions
   verbs:
   - get
   - list
@@ -36,6 +37,7 @@
   resources:
   - failoverpolicies/status
   - failovers/status
+  - regions/status
   verbs:
   - update
 - apiGroups:
@@ -48,13 +50,6 @@
   - watch
   - create
   - delete
-- apiGroups:
-  - regent.dev
-  resources:
-  - regions
-  verbs:
-  - list
-  - watch
 {{- end }}
 {{- define "regent.rules.namespace" -}}
 - apiGroups:
@@ -72,7 +67,18 @@
   verbs:
   - get
   - update
+- apiGroups:
+  - ''
+  resources:
+  - secrets
+  verbs:
+  - get
 {{- end }}
 {{- define "regent.rules.secretNamespaces" -}}
-[]
+- apiGroups:
+  - ''
+  resources:
+  - secrets
+  verbs:
+  - get
 {{- end }}
