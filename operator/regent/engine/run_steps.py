@@ -58,6 +58,11 @@ def planned(run: Object, plan: Plan, weights: Mapping[str, str], *, now: float, 
     journal.step("Approve", "Skipped", "safety.approval is Never").step("Commit", "Running")
     journal.put(phase="Running", trigger=plan.trigger.value, plan=plan_status(plan), snapshot=snapshot)
     journal.condition("Ready", "True", "Running", "the run goes on by itself")
+    journal.condition("Approved", "True", "NotRequired", "safety.approval is Never")
+    for kind in ("Fenced", "Promoted", "Reprotected"):
+        journal.condition(kind, "Unknown", "Stateless", "the policy has no promotion steps")
+    for kind in ("TrafficShifted", "Succeeded", "Complete"):
+        journal.condition(kind, "False", "Running", "")
     return journal.condition("Accepted", "True", "Accepted", plan.reason).status
 
 
@@ -86,7 +91,8 @@ def ended(run: Object, *, phase: str, reason: str, message: str, shifted: str, n
     """A committed run is over. `shifted` is the status of the condition TrafficShifted."""
     journal = _journal(run, now)
     state = "Failed" if phase == "Failed" else "Succeeded"
-    journal.step("Shift", state, message)
+    written = next((item.get("message") for item in journal.status["steps"] if item["name"] == "Shift"), None)
+    journal.step("Shift", state, f"{written}; {message}" if written else message)
     journal.step("Stabilize", "Skipped", "stateless").step("Reverse", "Skipped", "nothing replicates")
     journal.step("Finalize", state)
     journal.condition("TrafficShifted", shifted, reason, message)

@@ -26,7 +26,7 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import Plan, PolicySpec, PolicyState, Snapshot
 from regent.domain.failover.prepare import Refusal, Wait, prepare
 from regent.domain.failover.runspec import RunSpec
-from regent.domain.times import rfc3339_micro
+from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 from regent.engine import run_steps as steps
 from regent.engine.alignment import Alignment, TargetReport
@@ -104,9 +104,6 @@ class RunExecutor:
         self._recorder = recorder
         self._metrics = metrics
 
-    def _now(self) -> str:
-        return rfc3339_micro(self._clock.wall())
-
     async def start(self, context: Context, plan: Plan) -> Object:
         """Make the Failover object of an automatic run and journal its plan."""
         number = context.state.run_number + 1
@@ -179,7 +176,7 @@ class RunExecutor:
             if state.epoch != expected.epoch or state.operation is not None:
                 holder = state.operation.name if state.operation else f"epoch {state.epoch}"
                 raise CommitLostError(f"{holder} committed first")
-            return commit_status(obj, context.spec, run, plan, now=self._now())
+            return commit_status(obj, context.spec, run, plan, now=rfc3339(self._clock.wall()))
 
         policy = await self._write_policy(context.spec, change)
         if policy is None:
@@ -213,7 +210,7 @@ class RunExecutor:
             written = await self._alignment.shift(context.targets, after, fence=fence, owner=owner)
         except FencedOffError as error:
             await self._write_policy(
-                context.spec, lambda obj: release_status(obj, context.spec, run, {}, now=self._now())
+                context.spec, lambda obj: release_status(obj, context.spec, run, {}, now=rfc3339(self._clock.wall()))
             )
             return await self._finish(run, "Superseded", "FencedOff", str(error))
         done = [report for report in written if report.verification == "Pending"]
@@ -280,7 +277,7 @@ class RunExecutor:
         """Record an ended run in its policy and free the policy. Harmless when it was done before."""
         after = read_shares((status_of(run).get("plan") or {}).get("after"))
         await self._write_policy(
-            context.spec, lambda obj: release_status(obj, context.spec, run, after, now=self._now())
+            context.spec, lambda obj: release_status(obj, context.spec, run, after, now=rfc3339(self._clock.wall()))
         )
 
     async def refuse(self, run: Object, message: str) -> Advance:
