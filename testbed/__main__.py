@@ -12,12 +12,16 @@ from types import FrameType
 import click
 
 from testbed.controlplane import Component, ControlPlane, ControlPlaneError, kind, registry
+from testbed.demo.run import demo
 from testbed.toolchain import TOOLS, ToolchainError, control_plane_binary, ensure_all, gateway_api_crds
 
 
 @click.group()
 def main() -> None:
     """Real parts for Regent's tests, demo and benchmarks."""
+
+
+main.add_command(demo)
 
 
 @main.command()

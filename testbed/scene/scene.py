@@ -78,7 +78,7 @@ class Scene:
     def _remove_objects(self) -> None:
         """The policy before its Regions: a Region that is deleted while it is active would start a last run."""
         paths = [
-            f"{self.path('failoverpolicies')}/{item['metadata']['name']}" for item in self.list("failoverpolicies")
+            f"{self.path('failoverpolicies')}/{item['metadata']['name']}" for item in self.objects("failoverpolicies")
         ]
         for path in [*paths, *(f"{_GROUP}/regions/{name}" for name in self.names)]:
             try:

@@ -1,0 +1,39 @@
+##@ Try and test
+# Everything here needs no Docker. Programs that are not in the cache yet are built first, with their progress.
+PYTEST ?= $(BIN)/pytest
+WORKERS ?= 2
+
+.PHONY: demo
+demo: setup system-packages ## A region dies, traffic moves, and comes back (KEEP=1: leave it running); needs root
+	@$(BIN)/python -m testbed demo
+
+.PHONY: test
+test: setup system-packages tools ## All tests that need no Docker
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
+
+.PHONY: unit
+unit: setup ## Only the tests that need no cluster, no network namespace and no other program
+	@$(PYTEST) tests/unit tests/property tests/component tests/arch -n $(WORKERS) -q -m "not cluster and not e2e"
+
+.PHONY: e2e
+e2e: setup system-packages tools ## Only the end-to-end tests on real parts; CRASH=all for every crash point
+	@$(PYTEST) tests/e2e -q
+
+.PHONY: test-crash
+test-crash: setup system-packages tools ## The leader killed before and after every write of a run, not only a sample
+	@REGENT_CRASH=all $(PYTEST) tests/e2e/test_crash.py -q
+
+# Network namespaces and packet rules: what regions are made of.
+.PHONY: system-packages
+system-packages:
+	@missing=""; \
+	command -v ip >/dev/null || missing="$$missing iproute2"; \
+	command -v nft >/dev/null || test -x /usr/sbin/nft || missing="$$missing nftables"; \
+	command -v setpriv >/dev/null || missing="$$missing util-linux"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "system-packages: installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "system-packages: install$$missing first, as root: apt-get install$$missing" >&2; exit 1; \
+	fi
