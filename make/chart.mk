@@ -17,6 +17,12 @@ define generate_cli_reference
 $(BIN)/python -m regent.cli.reference $(1)/docs/reference/cli.md
 endef
 
+GENERATORS += generate_manifests
+GENERATED += deploy/base/regent.yaml
+define generate_manifests
+$(BIN)/python -m make.chart.manifests $(1)/deploy/base/regent.yaml
+endef
+
 .PHONY: chart
 chart: setup ## Lint, render and package the chart with Helm
 	@helm=$$($(BIN)/python -c 'from testbed.toolchain import ensure; print(ensure("helm"))'); \
