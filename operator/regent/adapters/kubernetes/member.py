@@ -7,7 +7,10 @@ kubeconfig is refused before it is used: only inline credentials over verified T
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import ssl
 from typing import Any
 
 import yaml
@@ -66,9 +69,15 @@ class MemberClusterPool:
             return known[1]
         await self.forget(region)
         connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
-        member = KubernetesCluster(connection, clock=self._clock, metrics=self._metrics, timeout=TIMEOUT, pool=POOL)
+        member = self._client(connection)
         self._members[region] = (digest, member)
         return member
+
+    def _client(self, connection: Connection) -> KubernetesCluster:
+        try:
+            return KubernetesCluster(connection, clock=self._clock, metrics=self._metrics, timeout=TIMEOUT, pool=POOL)
+        except (ssl.SSLError, OSError) as error:
+            raise ValueError("its certificates or its key cannot be loaded, or do not belong together") from error
 
 
 async def member_connection(kubeconfig: str, *, source: str) -> Connection:
@@ -107,6 +116,8 @@ def _checked(kubeconfig: str) -> dict[str, Any]:
         raise ValueError("insecure-skip-tls-verify is not allowed: put the certificate authority into it")
     if not str(cluster.get("server", "")).startswith("https://"):
         raise ValueError("the cluster's server must be an https:// address")
+    for entry in (cluster, user):
+        _check_data(entry)
     if not user.get("token") and not (user.get("client-certificate-data") and user.get("client-key-data")):
         raise ValueError("the user needs a token, or client-certificate-data with client-key-data")
     return {
@@ -126,6 +137,19 @@ def _entry(config: dict[str, Any], listing: str, name: Any, key: str) -> dict[st
         if isinstance(item, dict) and item.get("name") == name and isinstance(item.get(key), dict):
             return dict(item[key])
     raise ValueError(f"current-context leads to no entry in {listing}")
+
+
+def _check_data(entry: dict[str, Any]) -> None:
+    """Refuse inline data that is not PEM in base64: the library would take an empty CA for "trust the system's"."""
+    for name, value in entry.items():
+        if not name.endswith("-data"):
+            continue
+        try:
+            data = base64.b64decode(str(value), validate=True)
+        except binascii.Error:
+            data = b""
+        if b"-----BEGIN " not in data:
+            raise ValueError(f"{name} is not PEM in base64")
 
 
 def _refuse_unknown(entry: dict[str, Any], allowed: set[str], what: str) -> None:
