@@ -16,6 +16,9 @@ from regent.engine.ports import Object
 _SPEAKING = ("ActionRequired", "SplitBrainSuspected", "FailbackPending")
 """Conditions that, when True, say in their message what comes or what is asked for."""
 
+_IDLE = frozenset({"Steady"})
+"""Reasons of Progressing=False that hold nothing back."""
+
 _GOOD_WHEN_FALSE = frozenset(
     {"ActionRequired", "Progressing", "SplitBrainSuspected", "FailbackPending", "CooldownActive"}
 )
@@ -54,9 +57,23 @@ def _operation(policy: Object, run: Object | None) -> list[str]:
 
 
 def _spoken(policy: Object) -> list[str]:
+    """Give what conditions say themselves about what comes; the same words only once."""
     conditions = items_at(policy, ".status.conditions")
-    found = (find(conditions, kind) for kind in _SPEAKING)
-    return [text_at(item, "message") for item in found if item and item.get("status") == "True" and item.get("message")]
+    said: list[str] = []
+    for kind in _SPEAKING:
+        item = find(conditions, kind)
+        # ActionRequired=False with a message tells what a person may do, such as the command for a failback.
+        if item is None or (item.get("status") != "True" and kind != "ActionRequired"):
+            continue
+        message = text_at(item, "message")
+        if message != "-" and not any(message in earlier for earlier in said):
+            said.append(message)
+    progressing = find(conditions, "Progressing")
+    if progressing and progressing.get("status") == "False" and progressing.get("reason") not in _IDLE:
+        reason, message = text_at(progressing, "reason"), text_at(progressing, "message")
+        if not any(message in earlier for earlier in said):
+            said.append(f"Held back ({reason}): {message}")
+    return said
 
 
 def _held(policy: Object) -> list[str]:

@@ -129,6 +129,23 @@ def test_next_when_a_person_is_asked() -> None:
     assert expected(conditions=asked).startswith("run this")
 
 
+def test_next_when_a_failback_waits_for_a_person() -> None:
+    said = expected(
+        conditions=[
+            condition("ActionRequired", "False", "FailbackPossible", "eu-west-1 is healthy again. Run: kubectl …"),
+            condition("FailbackPending", "True", "Waiting", "eu-west-1 is healthy again"),
+            condition("Progressing", "False", "Steady"),
+        ]
+    )
+    assert said.count("eu-west-1 is healthy again") == 1
+    assert "Run: kubectl …" in said
+
+
+def test_next_when_a_decision_is_held_back() -> None:
+    said = expected(conditions=[condition("Progressing", "False", "Panic", "3 of 4 regions went down at once")])
+    assert "Held back (Panic): 3 of 4 regions went down at once" in said
+
+
 def test_next_without_a_candidate() -> None:
     assert "nothing can take over" in expected(candidates=[])
 
