@@ -270,7 +270,7 @@ async def test_silence_on_a_kept_connection_is_a_timeout(adapter: str) -> None:
 
     async with WireServer(handler) as server, opened(adapter, spec_for(server.port)) as endpoint:
         assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
-        result = await endpoint.probe(timeout=0.15, cold=False)
+        result = await endpoint.probe(timeout=0.5, cold=False)
         assert result.outcome is T
         assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
         assert server.connections == 2
@@ -306,8 +306,8 @@ async def test_idle_close_by_the_server_is_no_failure(adapter: str) -> None:
             assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
             assert server.connections == number
             server.close_idle()
-            if number % 2:  # once at the same moment, once after the close is known
-                await asyncio.sleep(0.01)
+            if number % 2:  # once at the same moment, once when both ends know of it
+                await until(lambda: server.open_connections == 0)
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
@@ -409,6 +409,35 @@ async def test_cancelled_probe_leaves_the_endpoint_usable(adapter: str) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in-between", "after-the-next"])
+async def test_answer_to_a_cancelled_probe_is_not_the_next_ones(adapter: str, late: bool) -> None:
+    release, seen, sent = asyncio.Event(), [], []
+
+    async def handler(peer: Peer) -> None:
+        async for request in peer.requests():
+            seen.append(request)
+            if len(seen) == 2:
+                await release.wait()
+                await peer.send(response(status="503 Late"))
+                sent.append(True)
+            else:
+                await peer.send(response())
+
+    async with WireServer(handler) as server, opened(adapter, spec_for(server.port)) as endpoint:
+        assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
+        task = asyncio.create_task(endpoint.probe(timeout=30, cold=False))
+        await until(lambda: len(seen) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if not late:
+            release.set()
+            await until(lambda: bool(sent) or server.open_connections == 0)
+        assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
+        release.set()
         assert (await endpoint.probe(timeout=2, cold=False)).outcome is S
 
 

@@ -85,10 +85,8 @@ class GrpcEndpointProber:
         answered = connection.ask(self._headers, self._message)
         timer = connection.loop.call_later(timeout, connection.expire)
         try:
+            # When this is cancelled the connection is not idle until its answer has come, and is not used before.
             problem = await answered
-        except BaseException:
-            self._drop()
-            raise
         finally:
             timer.cancel()
         if problem is None:

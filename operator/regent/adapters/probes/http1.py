@@ -59,10 +59,8 @@ class Http1EndpointProber:
         answered = connection.ask(self._hot_request)
         timer = connection.loop.call_later(timeout, connection.expire)
         try:
+            # When this is cancelled the connection is not idle until its answer has come, and is not used before.
             problem = await answered
-        except BaseException:
-            self._drop()
-            raise
         finally:
             timer.cancel()
         if problem is None:

@@ -61,6 +61,26 @@ def test_every_cut_gives_the_same_result(answer: bytes, end: bool) -> None:
     assert run([bytes((byte,)) for byte in answer], end=end) == whole
 
 
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length:1\r\nCONNECTION: foo, Close\r\n\r\nx", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\nx", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n", False),
+        (b"HTTP/1.1 204 No\r\n\r\n", True),
+        (b"HTTP/1.1 204 No\r\n\r\nx", False),
+        (b"HTTP/1.1 101 Up\r\n\r\n", False),
+    ],
+)
+def test_which_connections_may_be_used_again(answer: bytes, kept: bool) -> None:
+    parser = ResponseParser(want_body=False)
+    parser.feed(answer)
+    assert (parser.complete, parser.keep_alive) == (True, kept)
+
+
 fragments = st.sampled_from(
     [b"HTTP/1.1 200 OK", b"HTTP/1.0 ", b"\r\n", b"\n", b"\r\n\r\n", b"Content-Length: 5", b"Transfer-Encoding: chunked",
      b"Connection: close", b"5", b"0\r\n\r\n", b"hello", b" ", b":", b"\x00", b"HTTP/1.1 100 x\r\n\r\n", b"ffffffff"]
