@@ -20,7 +20,7 @@ from typing import Protocol
 
 from regent.domain.health.endpoint import Endpoint
 from regent.domain.health.flapping import DEFAULT_LIMIT
-from regent.domain.health.model import EndpointState, Outcome, ProbeResult, ProbeSpec
+from regent.domain.health.model import EndpointState, LoadFigures, Outcome, ProbeResult, ProbeSpec
 from regent.engine.local_health import LoopMonitor
 from regent.engine.ports import Clock, Prober
 from regent.engine.probing_lanes import Lane, Lanes
@@ -197,8 +197,11 @@ class ProbeScheduler:
     def _start(self, target: Target, *, scheduled: bool) -> None:
         failing = target.endpoint.state in (EndpointState.SUSPECT, EndpointState.DOWN, EndpointState.RISING)
         lane = Lane.SLOW if failing or not scheduled else Lane.FAST
-        target.queued = True
-        self._lanes.enter(lane, lambda: self._go(target, lane, scheduled=scheduled))
+        if not self._lanes.room(lane):
+            target.queued = True
+            self._lanes.wait(lane, lambda: self._go(target, lane, scheduled=scheduled))
+        elif not self._go(target, lane, scheduled=scheduled):
+            self._lanes.leave(lane)
 
     def _go(self, target: Target, lane: Lane, *, scheduled: bool) -> bool:
         target.queued = False
@@ -314,17 +317,18 @@ class ProbeScheduler:
 
 def _note(target: Target, run: Run, result: ProbeResult, now: float, *, stalled: bool) -> None:
     """Keep what the result tells beside the verdict: samples, latency, load, certificate."""
-    target.outcomes[result.outcome] += 1
+    failed = result.outcome is not Outcome.SUCCESS
+    if not failed:
+        target.successes += 1
+    else:
+        target.failures[result.outcome] += 1
     if result.outcome is Outcome.NOT_RUN:
         target.not_run += 1
         return
     target.not_run = 0
-    failed = result.outcome is not Outcome.SUCCESS
-    if failed:
-        target.detail = result.detail or result.outcome.value
-        if target.endpoint.state is EndpointState.DOWN and not target.down_detail:
-            target.down_detail = target.detail
-    elif target.endpoint.state is EndpointState.UP:
+    if failed and target.endpoint.state is EndpointState.DOWN:
+        target.down_detail = target.down_detail or result.detail or result.outcome.value
+    elif not failed and target.endpoint.state is EndpointState.UP:
         target.down_detail = ""
     # The latency of an answer that waited for our own loop says nothing about the endpoint.
     if not stalled:
@@ -334,12 +338,16 @@ def _note(target: Target, run: Run, result: ProbeResult, now: float, *, stalled:
             latency = None if result.outcome is Outcome.REFUSED else result.latency
             target.window.add(now, latency=latency, failed=failed)
     if result.load is not None:
-        if result.load.error_rate_percent is not None:
-            target.error_rates.add(now, result.load.error_rate_percent)
-        if result.load.capacity_available_percent is not None:
-            target.capacities.add(now, result.load.capacity_available_percent)
+        _note_load(target, result.load, now)
     if result.certificate_expiry_time is not None:
         target.certificate_expiry_time = result.certificate_expiry_time
+
+
+def _note_load(target: Target, load: LoadFigures, now: float) -> None:
+    if load.error_rate_percent is not None:
+        target.error_rates.add(now, load.error_rate_percent)
+    if load.capacity_available_percent is not None:
+        target.capacities.add(now, load.capacity_available_percent)
 
 
 def _same_endpoint(one: ProbeSpec, other: ProbeSpec) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from enum import IntEnum
 
 
-class Lane(Enum):
+class Lane(IntEnum):
     """Where a probe runs."""
 
     FAST = 0
@@ -21,17 +21,28 @@ class Lane(Enum):
 
 
 class Lanes:
-    """Counts the probes that run in each lane and starts those that wait, oldest first."""
+    """Counts the probes that run in each lane and starts those that wait, oldest first.
+
+    This is passed twice by every probe, so it indexes lists and makes no objects while there is room.
+    """
+
+    __slots__ = ("_busy", "_limits", "_waiting")
 
     def __init__(self, *, fast: int, slow: int) -> None:
-        self._limits = {Lane.FAST: fast, Lane.SLOW: slow}
-        self._busy = {Lane.FAST: 0, Lane.SLOW: 0}
-        self._waiting: dict[Lane, deque[Callable[[], bool]]] = {Lane.FAST: deque(), Lane.SLOW: deque()}
+        self._limits = [fast, slow]
+        self._busy = [0, 0]
+        self._waiting: list[deque[Callable[[], bool]]] = [deque(), deque()]
 
-    def enter(self, lane: Lane, start: Callable[[], bool]) -> None:
-        """Call `start` now or when there is room; it returns False when the probe is no longer wanted."""
+    def room(self, lane: Lane) -> bool:
+        """Take a place in `lane` when there is one and nobody waits for it; the caller starts its probe then."""
+        if self._waiting[lane] or self._busy[lane] >= self._limits[lane]:
+            return False
+        self._busy[lane] += 1
+        return True
+
+    def wait(self, lane: Lane, start: Callable[[], bool]) -> None:
+        """Call `start` when there is room; it returns False when the probe is no longer wanted."""
         self._waiting[lane].append(start)
-        self._pump(lane)
 
     def fall_behind(self) -> None:
         """Move one probe from the fast lane to the slow one."""
@@ -42,7 +53,8 @@ class Lanes:
     def leave(self, lane: Lane) -> None:
         """Note that a probe in `lane` has ended."""
         self._busy[lane] -= 1
-        self._pump(lane)
+        if self._waiting[lane]:
+            self._pump(lane)
 
     def busy(self, lane: Lane) -> int:
         """Return how many probes run in `lane`."""

@@ -70,19 +70,19 @@ class Target:
     """Scheduled probes until the next cold one."""
     not_run: int = 0
     """Probes in a row that could not run."""
-    detail: str = ""
-    """What the newest failure said."""
     down_detail: str = ""
     """What the failure said that made it Down."""
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    """Results since they were last reported as metrics."""
+    successes: int = 0
+    """Successes since they were last reported as metrics; apart from the others because hashing an enum is slow."""
+    failures: Counter[Outcome] = field(default_factory=Counter)
+    """All other results since they were last reported as metrics."""
     certificate_expiry_time: float | None = None
     closed: bool = False
+    hash: float = field(init=False)
+    """A number in [0, 1) that is the same on each replica and after each restart."""
 
-    @property
-    def hash(self) -> float:
-        """A number in [0, 1) that is the same on each replica and after each restart."""
-        return zlib.crc32(f"{self.spec.region}/{self.spec.name}".encode()) / 2**32
+    def __post_init__(self) -> None:
+        self.hash = zlib.crc32(f"{self.spec.region}/{self.spec.name}".encode()) / 2**32
 
     @property
     def cold_every(self) -> int:

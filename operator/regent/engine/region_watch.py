@@ -122,7 +122,7 @@ class RegionWatch:
         return changed
 
     def measure(self, now: float, *, observer: ObserverHealth) -> None:
-        """Compute the figures anew. Costs a sort per probe, so the tracker does it once a second."""
+        """Compute the figures anew. Costs a sort per probe, so the tracker does it every two seconds."""
         if observer.suspect or self._outvoted(now):
             # What a vantage sees that is cut off tells about the vantage. Kept, it would degrade the region for a
             # minute after the cut has healed.
@@ -154,7 +154,6 @@ class RegionWatch:
         """Assemble what failover decisions see."""
         deciding = self.judged()
         endpoints = [target.endpoint for target in deciding]
-        solid = bool(endpoints) and all(item.state is EndpointState.UP and item.up for item in endpoints)
         steady = bool(endpoints) and all(item.up_since is not None for item in endpoints)
         return RegionHealth(
             region=self.spec.region,
@@ -170,7 +169,7 @@ class RegionWatch:
             down_votes=self.judgement.down_votes,
             vantages=self.judgement.vantages,
             proved_at=min((item.proved_at for item in endpoints if item.proved_at is not None), default=None)
-            if solid
+            if self.proved()
             else None,
             probe_interval=max((evidence_age(target) for target in deciding), default=1.0),
             up_since=max((item.up_since for item in endpoints if item.up_since is not None), default=None)
@@ -180,6 +179,18 @@ class RegionWatch:
             flapping=self.flapping,
             suspect_observer=observer.suspect,
         )
+
+    def proved(self) -> bool:
+        """Tell whether every deciding probe is Up, with no doubt pending."""
+        for target in self.judged():
+            if target.endpoint.state is not EndpointState.UP or not target.endpoint.up:
+                return False
+        return bool(self.targets)
+
+    def certificate_expiry(self) -> float | None:
+        """Return when the first of the region's certificates ends; None when none was seen."""
+        times = [target.certificate_expiry_time for target in self.targets]
+        return min((time for time in times if time is not None), default=None)
 
     def hear(self, vote: Vote, *, expires: float, wall: float) -> None:
         """Take the vote of another vantage, valid until the monotonic time `expires`."""
