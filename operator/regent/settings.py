@@ -24,8 +24,8 @@ from regent.domain.duration import format_duration, parse_duration
 from regent.domain.errors import SettingsError
 
 PREFIX = "REGENT_"
-IGNORED = frozenset({"REGENT_CLUSTER", "REGENT_CACHE"})
-"""Variables that are not settings of the operator: those of the test bed."""
+_TEST_BED = re.compile(r"^REGENT_(CLUSTER|CACHE|CRASH|TEST_[A-Z0-9_]+)$")
+"""Variables that are not settings of the operator: those of the test bed that may have started it."""
 _SERVICE_LINK = re.compile(r"^REGENT_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
 """What Kubernetes puts into every container beside a Service whose name begins with `regent`."""
 MAX_FILE = 1_000_000
@@ -247,7 +247,7 @@ def _put(tree: dict[str, Any], dotted: str, value: Any, origin: str, origins: di
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Iterator[tuple[str, Any, str]]:
     known = {_variable(key).replace("_", ""): (key, field) for key, field in fields()}
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(PREFIX) or variable in IGNORED or _SERVICE_LINK.match(variable):
+        if not variable.startswith(PREFIX) or _TEST_BED.match(variable) or _SERVICE_LINK.match(variable):
             continue
         found = known.get(variable.upper().replace("_", ""))
         if found is None or ("." in found[0]) is not ("__" in variable):

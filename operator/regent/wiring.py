@@ -320,7 +320,9 @@ class Operator:
     def _ready_checks(self) -> dict[str, Callable[[], str]]:
         def watches() -> str:
             missing = [watch.resource.plural for watch in WATCHED if not self._store.synced(watch.resource)]
-            return f"not listed yet: {', '.join(missing)}" if missing else ""
+            if missing:
+                return f"not listed yet: {', '.join(missing)}"
+            return "" if self._bridge.watching else "not watching yet"
 
         def probes() -> str:
             names = [region["metadata"]["name"] for region in self._store.list(REGIONS)]

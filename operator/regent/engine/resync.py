@@ -140,6 +140,7 @@ class Resync:
         delay = FIRST_RETRY
         requested = self._now[watch.resource]
         while True:
+            # Cleared before the LIST: a request that comes while it is under way asks for another one.
             requested.clear()
             try:
                 wait = await self.once(watch)

@@ -67,7 +67,8 @@ class OperationalServer:
         self._app.router.add_get("/healthz", _checks(live))
         self._app.router.add_get("/readyz", _checks(ready))
         self._app.router.add_get("/metrics", self._scrape)
-        self.bound: tuple[str, int] | None = None
+        self.listening = asyncio.Event()
+        self.bound = ("", 0)
         """Where it listens, once it does: the port matters when the address asked for port 0."""
 
     async def run(self) -> None:
@@ -76,12 +77,13 @@ class OperationalServer:
         Raises:
             OSError: the address is taken or not ours.
         """
-        runner = web.AppRunner(self._app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self._port, shutdown_timeout=0.5)
+            site = web.TCPSite(runner, self._host, self._port)
             await site.start()
             self.bound = runner.addresses[0][:2]
+            self.listening.set()
             log.info("Serving health and metrics", extra={"address": f"{self.bound[0]}:{self.bound[1]}"})
             await asyncio.Event().wait()
         finally:

@@ -72,6 +72,8 @@ class WatchBridge:
         self._metrics = metrics
         self._install_signal_handlers = install_signal_handlers
         self._changed = asyncio.Event()
+        self.watching = False
+        """Whether kopf runs. When it does not, the store is only as fresh as the last resync."""
         resync.subscribe(self._changed.set)
 
     async def run(self) -> None:
@@ -105,7 +107,7 @@ class WatchBridge:
         """Run kopf until the set of kinds changes ("") or one of its root tasks ends (why)."""
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         started = loop.time()
-        vault_session = _Session(self._connection)
+        vault_session = _Session(self._connection, self._on_listed)
         tasks = await kopf.spawn_tasks(
             registry=self._registry(served, vault_session),
             settings=_settings(served),
@@ -114,6 +116,7 @@ class WatchBridge:
             stop_flag=stopped,
         )
         self._install_signal_handlers()
+        self.watching = True
         log.info("Watching", extra={"kinds": ",".join(watch.resource.kind for watch in served)})
         changed = asyncio.create_task(self._changed.wait(), name="kinds-changed")
         try:
@@ -126,11 +129,22 @@ class WatchBridge:
         finally:
             # Set before cancelling: kopf would otherwise arm a SIGKILL of this thread as a last resort.
             stopped.set()
+            self.watching = False
             changed.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(changed, *tasks, return_exceptions=True)
             await vault_session.close()
+
+    def _on_listed(self, path: str) -> None:
+        """Have everything listed again after kopf itself has listed a kind.
+
+        kopf lists at its start and whenever its watch was lost for too long, and does not tell what was deleted
+        before. Our own LIST must begin after kopf's was answered: what goes between the two is then reported by the
+        watch that follows from kopf's.
+        """
+        if any(path.endswith(f"/{watch.resource.plural}") for watch in self._watched):
+            self._resync.request()
 
     def _registry(self, served: Sequence[Watched], session: _Session) -> OperatorRegistry:
         registry = OperatorRegistry()
@@ -159,13 +173,14 @@ class WatchBridge:
 class _Session:
     """The HTTP session that kopf watches with: credentials and TLS are those of the connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, listed: Callable[[str], None]) -> None:
         self._connection = connection
+        self._listed = listed
         self._sessions: list[Any] = []
 
     async def login(self, **_: Any) -> kopf.AiohttpSession:
         """Give kopf a session; called at the start, and again when the API server refused the last one."""
-        session = self._connection.session()
+        session = self._connection.session(listed=self._listed)
         self._sessions.append(session)
         return kopf.AiohttpSession(server=self._connection.server, aiohttp_session=session)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,12 @@ class Connection:
         client.user_agent = USER_AGENT
         return client
 
-    def session(self) -> aiohttp.ClientSession:
-        """Return a new HTTP session for watching, whose every request carries fresh credentials."""
+    def session(self, *, listed: Callable[[str], None]) -> aiohttp.ClientSession:
+        """Return a new HTTP session for watching, whose every request carries fresh credentials.
+
+        Args:
+            listed: called with the path of every request that is no watch when its answer comes.
+        """
         configuration = self._configuration
         tls = RESTClientObject(configuration).ssl_context
 
@@ -71,7 +76,10 @@ class Connection:
                 request.headers["Authorization"] = authorization
             if configuration.tls_server_name:
                 request.server_hostname = configuration.tls_server_name
-            return await handler(request)
+            response = await handler(request)
+            if "watch" not in request.url.query:
+                listed(request.url.path)
+            return response
 
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls),
