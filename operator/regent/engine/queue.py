@@ -75,7 +75,8 @@ class KeyedQueue:
         self._failures: dict[Key, int] = {}
         self._ready: dict[Priority, deque[tuple[int, Key]]] = {priority: deque() for priority in Priority}
         self._delayed: list[tuple[float, int, Key]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._armed = 0.0
         self._getters: deque[asyncio.Future[None]] = deque()
 
     def add(self, key: Key, *, priority: Priority = Priority.NORMAL, after: float = 0.0) -> None:
@@ -183,11 +184,13 @@ class KeyedQueue:
 
     def _arm(self) -> None:
         """Set the one timer for the earliest delayed key."""
-        if self._timer is not None and self._timer.when() <= self._delayed[0][0]:
-            return
+        due = self._delayed[0][0]
         if self._timer is not None:
+            # Its time is remembered here: uvloop gives a plain handle, which has none, for what is due in no time.
+            if self._armed <= due:
+                return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._delayed[0][0], self._release)
+        self._timer, self._armed = asyncio.get_running_loop().call_at(due, self._release), due
 
     def _release(self) -> None:
         self._timer = None

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,17 @@ async def test_retries_back_off_to_a_limit_and_start_afresh_after_success() -> N
     assert delays[-1] == queue_module.LAST_RETRY
     queue.forget(key("a"))
     assert queue.retry(key("a")) == 0.05
+
+
+def test_delays_below_the_resolution_of_the_loop_that_the_operator_runs_on() -> None:
+    async def all_taken() -> list[str]:
+        queue = make_queue()
+        for number in range(50):
+            # uvloop rounds to milliseconds, and its handle for a delay of none is not a timer.
+            queue.add(key(f"k{number}"), after=(50 - number) * 0.00002)
+        return await asyncio.wait_for(taken(queue, 50), timeout=10.0)
+
+    assert len(set(uvloop.run(all_taken()))) == 50
 
 
 async def test_jitter_shortens_by_at_most_half_and_servers_are_obeyed() -> None:
