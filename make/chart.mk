@@ -11,12 +11,6 @@ define generate_chart
 $(BIN)/python -m make.chart.generate $(1)
 endef
 
-GENERATORS += generate_cli_reference
-GENERATED += docs/reference/cli.md
-define generate_cli_reference
-$(BIN)/python -m regent.cli.reference $(1)/docs/reference/cli.md
-endef
-
 GENERATORS += generate_manifests
 GENERATED += deploy/base/regent.yaml
 define generate_manifests
