@@ -155,3 +155,19 @@ async def test_a_kind_that_is_not_served_for_a_moment_loses_no_objects() -> None
         bench.resync.request()
         await asyncio.sleep(1)
         assert bench.names() == {"a"}
+
+
+async def test_what_the_watch_brings_while_the_list_is_under_way_is_kept() -> None:
+    bench = Bench()
+    real = bench.cluster.list
+
+    async def overtaken(resource: Any, *arguments: Any, **options: Any) -> Any:
+        found = await real(resource, *arguments, **options)
+        if resource == REGIONS:
+            bench.store.observe(REGIONS, region("made-since", version=9_999))
+        return found
+
+    bench.cluster.list = overtaken  # type: ignore[method-assign]
+    async with bench.running():
+        await bench.store.wait_synced()
+        assert bench.names() == {"made-since"}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regent.adapters.kubernetes import events as events_module
 from regent.adapters.kubernetes.events import BURST, NOTE_BYTES, QUEUE, SERIES_WINDOW, EventRecorder, cut
 from regent.domain.errors import UnavailableError
 from regent.engine.resources import EVENTS
@@ -150,3 +151,13 @@ async def test_long_names_still_make_valid_event_names(name: str) -> None:
     bench.say(name=name)
     [event] = await bench.posted()
     assert len(event["metadata"]["name"]) <= 253
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "OBJECTS", 5)
+    bench = Bench()
+    for number in range(50):
+        bench.say(uid=f"u{number}")
+    assert len(await bench.posted()) == 50
+    assert len(bench.recorder._series) <= 5
+    assert len(bench.recorder._buckets) <= 5
