@@ -32,7 +32,7 @@ from testbed.load import ClientLoop, Timeline
 from testbed.operator.process import OperatorProcess
 from testbed.regions import Region
 from testbed.scene import Scene, failover
-from tests.perf.figures import Distribution, save, say, table, verdict
+from tests.perf.figures import Distribution, new_directory, save, say, table, verdict
 from tests.perf.watch import ApiWatch, Seen
 
 NAMES = ("eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-south-1", "ap-east-1")
@@ -81,7 +81,9 @@ class Bench:
         cluster.create_namespace("regent-system")
         scene.apply_regions()
         scene.apply_policy(safety={"cooldown": "0s"})
-        self.operator = stack.enter_context(OperatorProcess(cluster.kubeconfig, settings=SETTINGS))
+        self.operator = stack.enter_context(
+            OperatorProcess(cluster.kubeconfig, directory=new_directory(), settings=SETTINGS)
+        )
         self.operator.wait_ready()
         scene.wait_adopted()
         self.watches = Watches(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,6 +88,13 @@ def save(name: str, figures: Mapping[str, Any]) -> Path:
     path = DIRECTORY / f"{name}.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     say(f"written: {path.relative_to(REPOSITORY)}")
+    return path
+
+
+def new_directory() -> Path:
+    """A directory for the logs of one run of the operator; they stay, to look at what a figure does not say."""
+    path = DIRECTORY / "logs" / f"{datetime.now(UTC):%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}"
+    path.mkdir(parents=True)
     return path
 
 

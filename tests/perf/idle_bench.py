@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from testbed.controlplane import Cluster, start_cluster
 from testbed.gateway import Backend, TraefikGateway
@@ -23,14 +24,22 @@ from testbed.network import NetworkNamespaces
 from testbed.operator.process import OperatorProcess
 from testbed.scene import eventually, policy, region
 from tests.perf.api_requests import Request, is_lease, requests, writes
-from tests.perf.figures import save, say, table, verdict
+from tests.perf.figures import new_directory, save, say, table, verdict
 from tests.perf.process_figures import usage
 from tests.perf.responders import Responders
+from tests.perf.watch import ApiWatch, Seen
 
+Json = dict[str, Any]
 NAMESPACE = "idle"
+WATCHED = (
+    "/apis/regent.dev/v1alpha1/regions",
+    "/apis/regent.dev/v1alpha1/failoverpolicies",
+    "/apis/gateway.networking.k8s.io/v1/httproutes",
+    "/apis/events.k8s.io/v1/events",
+)
 SECOND = {"interval": "1s", "timeout": "500ms", "retryInterval": "100ms", "failureThreshold": 3, "successThreshold": 2}
-CALM = 15.0
-"""Seconds without a write (but leases) after which the start is over."""
+CALM = 90.0
+"""Seconds without a write (but leases) after which the start is over: a Region shows its figures a minute after the first probe."""
 
 
 @contextmanager
@@ -58,7 +67,9 @@ def world(*, regions: int, policies: int) -> Iterator[tuple[Cluster, OperatorPro
             # The responders do not say who they are, so the gateway's answer cannot be waited for by name here.
             publish(cluster, gateway, app, backends)
             cluster.apply(policy(app, [names[index] for index in pair], namespace=NAMESPACE))
-        operator = stack.enter_context(OperatorProcess(cluster.kubeconfig, settings={"failover.startupGrace": "1s"}))
+        operator = stack.enter_context(
+            OperatorProcess(cluster.kubeconfig, directory=new_directory(), settings={"failover.startupGrace": "1s"})
+        )
         operator.wait_ready()
         eventually(lambda: settled(cluster, policies), what="all policies to be settled", timeout=120.0, poll=1.0)
         yield cluster, operator, responders
@@ -111,6 +122,18 @@ def _but_leases(cluster: Cluster) -> Counter[Request]:
     return Counter({key: count for key, count in writes(requests(cluster)).items() if not is_lease(key)})
 
 
+def explain(known: dict[str, Json], events: list[Seen]) -> None:
+    """Say what the first writes changed: a count alone does not tell why something was written."""
+    for event in events[:10]:
+        before = known.get(event.object["metadata"]["uid"], {}).get("status") or {}
+        changed = {
+            field: f"{before.get(field)!r} → {event.status.get(field)!r}"
+            for field in {**before, **event.status}
+            if before.get(field) != event.status.get(field)
+        }
+        say(f"{event.kind} {event.object['kind']} {event.name}: {changed}")
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.perf.idle_bench")
@@ -119,15 +142,21 @@ def main() -> None:
     parser.add_argument("--policies", type=int, default=50)
     arguments = parser.parse_args()
     say("starting the control plane, the gateway, the regions and the operator")
-    with world(regions=arguments.regions, policies=arguments.policies) as (cluster, operator, responders):
+    with ExitStack() as stack:
+        cluster, operator, responders = stack.enter_context(
+            world(regions=arguments.regions, policies=arguments.policies)
+        )
         try:
             say(f"last write {wait_calm(cluster):.0f} s after all was settled")
         except TimeoutError as error:
             say(str(error))
         before, begun, cpu, probes = requests(cluster), time.monotonic(), usage(operator.pid), responders.report()
         leases = operator.metric("regent_lease_renewals_total")
+        watches = [stack.enter_context(ApiWatch(cluster, path)) for path in WATCHED]
+        known = {item["metadata"]["uid"]: item for path in WATCHED for item in cluster.api.get(path)["items"]}
         say(f"measuring for {arguments.minutes:g} minutes")
         time.sleep(arguments.minutes * 60)
+        explain(known, sorted((event for watch in watches for event in watch.seen), key=lambda event: event.at))
         after, seconds, used = requests(cluster), time.monotonic() - begun, usage(operator.pid)
         probed = responders.report()["requests"] - probes["requests"]
         renewals = operator.metric("regent_lease_renewals_total") - leases

@@ -20,7 +20,7 @@ from testbed.network import NetworkNamespaces
 from testbed.operator.process import OperatorProcess
 from testbed.scene import eventually, region
 from tests.perf.api_requests import is_lease, requests, writes
-from tests.perf.figures import save, say, table, verdict
+from tests.perf.figures import new_directory, save, say, table, verdict
 from tests.perf.idle_bench import SECOND
 from tests.perf.process_figures import Usage, usage
 from tests.perf.responders import Responders
@@ -47,7 +47,9 @@ class Scale:
             self.cluster.apply(
                 region(f"region-{number:04}", endpoint=server.url(number // SERVERS), timing=SECOND, recovery="120s")
             )
-        self.operator = OperatorProcess(self.cluster.kubeconfig, settings={"failover.startupGrace": "1s"})
+        self.operator = OperatorProcess(
+            self.cluster.kubeconfig, directory=new_directory(), settings={"failover.startupGrace": "1s"}
+        )
         stack.callback(self.operator.close)
 
     def empty(self) -> Usage:
@@ -56,7 +58,9 @@ class Scale:
             other = stack.enter_context(start_cluster(name="bench-empty"))
             other.install_crds(Path("crds"))
             other.create_namespace("regent-system")
-            operator = stack.enter_context(OperatorProcess(other.kubeconfig, settings={"failover.startupGrace": "1s"}))
+            operator = stack.enter_context(
+                OperatorProcess(other.kubeconfig, directory=new_directory(), settings={"failover.startupGrace": "1s"})
+            )
             operator.wait_ready()
             time.sleep(5.0)
             return usage(operator.pid)

@@ -26,7 +26,7 @@ from testbed.gateway import Backend, TraefikGateway
 from testbed.network import NetworkNamespaces
 from testbed.operator.process import OperatorProcess
 from testbed.scene import eventually, policy, region
-from tests.perf.figures import Distribution, save, say, table, verdict
+from tests.perf.figures import Distribution, new_directory, save, say, table, verdict
 from tests.perf.idle_bench import NAMESPACE, publish, settled
 from tests.perf.process_figures import usage
 from tests.perf.responders import Responders
@@ -55,7 +55,9 @@ class Storm:
         for number in range(policies):
             self._protect(cluster, gateway, number)
         self.operator = stack.enter_context(
-            OperatorProcess(cluster.kubeconfig, settings={"failover.startupGrace": "1s", **settings})
+            OperatorProcess(
+                cluster.kubeconfig, directory=new_directory(), settings={"failover.startupGrace": "1s", **settings}
+            )
         )
         self.operator.wait_ready(timeout=60.0)
         eventually(lambda: settled(cluster, policies), what="all policies to be settled", timeout=180.0, poll=1.0)
