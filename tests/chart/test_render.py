@@ -10,7 +10,7 @@ import yaml
 from regent.adapters.kubernetes.rbac import operator_rules
 from regent.api.v1alpha1.schema import custom_resource_definitions
 from regent.cli.run import run
-from tests.chart_render import CHART, helm, only, operator_arguments, render_chart
+from tests.chart_render import CHART, HelmError, helm, only, operator_arguments, render_chart
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +237,9 @@ def test_versions_agree() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == __version__
     assert chart["kubeVersion"] == ">=1.32.0-0"
+
+
+def test_an_older_kubernetes_is_refused() -> None:
+    with pytest.raises(HelmError, match="1.32"):
+        helm("template", "regent", str(CHART), "--kube-version", "1.31.9")
+    assert helm("template", "regent", str(CHART), "--kube-version", "v1.32.0-eks-1")

@@ -67,7 +67,7 @@ def _spoken(policy: Object) -> list[str]:
             continue
         message = text_at(item, "message")
         if message != "-" and not any(message in earlier for earlier in said):
-            said.append(message)
+            said.append(f"Failback: {message}." if kind == "FailbackPending" else message)
     progressing = find(conditions, "Progressing")
     if progressing and progressing.get("status") == "False" and progressing.get("reason") not in _IDLE:
         reason, message = text_at(progressing, "reason"), text_at(progressing, "message")
@@ -89,8 +89,8 @@ def _cooldown(policy: Object, now: float) -> list[str]:
     if not until or parse_rfc3339(until) <= now:
         return []
     return [
-        f"Until {until} it cools down: only an unreachable region starts a run, and only towards a region that was not "
-        "left meanwhile."
+        f"Until {until} it cools down: of the triggers only an unreachable region starts a run, failback waits, and "
+        "nothing returns by itself to a region that was left meanwhile."
     ]
 
 
