@@ -240,6 +240,6 @@ def test_versions_agree() -> None:
 
 
 def test_an_older_kubernetes_is_refused() -> None:
-    with pytest.raises(HelmError, match="1.32"):
+    with pytest.raises(HelmError, match=r"1\.32"):
         helm("template", "regent", str(CHART), "--kube-version", "1.31.9")
     assert helm("template", "regent", str(CHART), "--kube-version", "v1.32.0-eks-1")
