@@ -20,7 +20,7 @@ from regent.domain.health.model import (
 from regent.domain.health.region import Evidence, Judgement, Vote, judge
 from regent.domain.health.suspicion import ObserverHealth
 from regent.domain.health.triggers import Figure
-from regent.domain.health.window import MINIMUM_SAMPLES, Window
+from regent.domain.health.window import MINIMUM_SAMPLES, SPAN, Window
 from regent.engine.probing import JITTER
 from regent.engine.probing_target import Target
 
@@ -32,6 +32,9 @@ LEASE_FLOOR = 10.0
 
 FRESH_PERIODS = 3
 """A reported figure is used while it is younger than so many intervals of the probe that brought it."""
+
+LATENCY_SAMPLES = 3
+"""Samples behind a latency that is shown or judged, where the interval allows so many."""
 
 BAD = (Health.UNREACHABLE, Health.UNHEALTHY)
 
@@ -132,7 +135,7 @@ class RegionWatch:
         for target in self.judged():
             target.window.expire(now)
             p50, p95 = target.window.percentile(0.5, 0.95)
-            if p50 is not None and p95 is not None:
+            if p50 is not None and p95 is not None and target.window.samples >= _enough(target):
                 medians.append(p50)
                 tails.append(p95)
             failures += target.window.failures
@@ -340,6 +343,11 @@ def evidence_age(target: Target) -> float:
 def is_silenced(watch: RegionWatch) -> bool:
     """Tell whether nobody probes the region on purpose."""
     return watch.spec.admin_state is AdminState.DISABLED
+
+
+def _enough(target: Target) -> int:
+    """Return how many samples a latency needs: the first probe connects, so alone it would look slow."""
+    return min(LATENCY_SAMPLES, int(SPAN / target.spec.interval))
 
 
 def _lease(target: Target) -> float:

@@ -176,20 +176,20 @@ async def test_a_region_becomes_healthy_and_says_so() -> None:
         assert world.condition("Healthy")[:2] == ("True", "ProbesSucceed")
         assert world.condition("Reachable")[0] == "True"
         assert world.condition("ClusterConnected")[:2] == ("Unknown", "NotConfigured")
-        await until(lambda: world.status().get("latencyMilliseconds") == 10, within=4)
+        await until(lambda: world.status().get("latencyMilliseconds") == 10, within=7)
         await until(lambda: world.status().get("errorRatePercent") == 0, within=130)
 
 
 async def test_five_idle_minutes_of_a_hundred_regions_write_nothing() -> None:
     async with running() as world:
         dice = random.Random(5)
-        # Latencies that cross the steps of 5 and 10 ms all the time: the figures move, the status must not.
-        world.prober.script = lambda _spec, _cold: slow(dice.uniform(0.002, 0.016))
-        probe = {"name": "web", "http": {"path": "/healthz"}, "interval": "2500ms"}
+        # Latencies that cross the step of 10 ms all the time: the figures move, the status must not.
+        world.prober.script = lambda _spec, _cold: slow(dice.uniform(0.008, 0.012))
+        probe = {"name": "web", "http": {"path": "/healthz"}, "interval": "5s"}
         for number in range(100):
             world.cluster.put(REGIONS, manifest(f"r{number}", probes=[probe]))
         await asyncio.sleep(150)
-        assert all(world.status(f"r{number}").get("errorRatePercent") == 0 for number in range(100))
+        assert all(world.status(f"r{number}").get("latencyMilliseconds") for number in range(100))
         before = len(world.cluster.writes)
         await asyncio.sleep(300)
         assert len(world.cluster.writes) == before

@@ -94,13 +94,13 @@ def region_of(*probes: ProbeSpec, region: str = "eu", **fields: object) -> Healt
     return HealthSpec(region=region, probes=probes or (probe_of(region),), **fields)
 
 
-async def until(condition: Callable[[], bool], *, within: float = 120.0) -> float:
+async def until(condition: Callable[[], bool], *, within: float = 120.0, step: float = 0.005) -> float:
     """Wait in fake time; return when the condition came true."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within
     while not condition():
         assert loop.time() < end, "condition did not come true"
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(step)
     return loop.time()
 
 
@@ -121,7 +121,7 @@ async def test_detection_keeps_to_the_formula(timing: dict[str, float], fault: s
         bench.prober.script = lambda _spec, _cold: REFUSED if fault == "refused" else HANG
         await until(lambda: bench.tracker.health("eu").down)
         longest = interval * 1.05 + retries + (timing["timeout"] if fault == "hang" else 0.0)
-        assert now() - broken <= longest + 0.015
+        assert now() - broken <= longest + 0.02
         health = bench.tracker.health("eu")
         assert health.health is Health.UNREACHABLE
         assert health.down_votes == 1 and health.vantages == 1
@@ -156,11 +156,11 @@ async def test_recovery_takes_the_threshold_and_then_the_period() -> None:
         assert recovering.proved_at is not None, "proved at once: the period is for the shown verdict only"
         assert recovering.up_since is not None and recovering.down_since is None and recovering.first_failure is None
         since = now()
-        await until(lambda: bench.tracker.health("eu").health is not Health.RECOVERING)
+        await until(lambda: bench.tracker.health("eu").health is not Health.RECOVERING, step=0.1)
         assert 20 <= now() - since <= 22.5
         # The outage is still in the last minute's error rate; when it has left that, all is well.
         assert bench.tracker.health("eu").reason == "ErrorRateHigh"
-        await until(lambda: bench.tracker.health("eu").health is Health.HEALTHY)
+        await until(lambda: bench.tracker.health("eu").health is Health.HEALTHY, step=0.1)
         assert now() - since <= 60
 
 
@@ -182,16 +182,16 @@ async def test_one_percent_lost_makes_no_transition_in_a_minute(lost: Answer) ->
     dice = random.Random(11)
     async with running() as bench:
         bench.prober.script = lambda _spec, _cold: lost if dice.random() < 0.01 else UP
-        for number in range(50):
+        for number in range(25):
             bench.tracker.configure(region_of(region=f"r{number}"))
         await asyncio.sleep(60)
-        for number in range(50):
+        for number in range(25):
             assert bench.healths(f"r{number}") in ([Health.HEALTHY], [Health.UNKNOWN, Health.HEALTHY])
         failures = sum(
             bench.metrics.counted("regent_probe_results_total", outcome=outcome.value)
             for outcome in (Outcome.REFUSED, Outcome.TIMEOUT)
         )
-        assert failures > 50, "the fault was not there"
+        assert failures > 30, "the fault was not there"
 
 
 async def test_a_slow_region_is_degraded_and_is_not_probed_twice() -> None:
@@ -207,6 +207,15 @@ async def test_a_slow_region_is_degraded_and_is_not_probed_twice() -> None:
         assert not health.down
         # 1.2 s per answer on a grid of 1 s: each second place is free. Hedging would double that.
         assert len(bench.prober.started) - started <= 45
+
+
+async def test_one_slow_first_probe_is_no_latency() -> None:
+    async with running() as bench:
+        answers = iter([slow(1.5)])
+        bench.prober.script = lambda _spec, _cold: next(answers, UP)
+        bench.tracker.configure(region_of(probe_of(**DEFAULTS)))
+        await asyncio.sleep(30)
+        assert bench.healths() == [Health.UNKNOWN, Health.HEALTHY]
 
 
 async def test_descriptors_exhausted_for_cold_probes_makes_no_transition() -> None:
@@ -283,7 +292,7 @@ async def test_hanging_targets_do_not_delay_the_others() -> None:
     for number in range(60):
         bench.tracker.configure(region_of(probe_of(f"bad{number}", **DEFAULTS), region=f"bad{number}"))
         bench.tracker.configure(region_of(probe_of(f"good{number}", **DEFAULTS), region=f"good{number}"))
-    await asyncio.sleep(90)
+    await asyncio.sleep(40)
     for number in range(60):
         times = bench.prober.times(f"good{number}")
         gaps = [after - before for before, after in itertools.pairwise(times)]
@@ -419,7 +428,7 @@ async def test_a_region_that_flaps_is_held_down() -> None:
         assert health.flapping and health.down and health.reason == "Flapping"
         assert health.proved_at is None
         count = len(bench.seen)
-        await until(lambda: bench.tracker.health("eu").health is Health.HEALTHY, within=120)
+        await until(lambda: bench.tracker.health("eu").health is Health.HEALTHY, within=120, step=0.1)
         assert len(bench.seen) - count <= 3
 
 
