@@ -143,6 +143,19 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - one system call, no objects
 
 
+def client_descriptors(server_ports: set[int]) -> int:
+    """Open descriptors of this process without the accepted ends of its own servers."""
+    accepted = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        # The listing's own descriptor is in the list and gone by now.
+        with contextlib.suppress(OSError):
+            if not str(entry.readlink()).startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(entry.name))) as sock:
+                accepted += sock.family == socket.AF_INET and sock.getsockname()[1] in server_ports
+    return open_descriptors() - accepted
+
+
 async def until(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
     """Wait for `condition`, which must come true within `seconds`."""
     async with asyncio.timeout(seconds):

@@ -105,7 +105,7 @@ async def test_server_that_is_silent_in_the_handshake_is_a_timeout(adapter: str,
         await peer.reader.read()
 
     async with WireServer(handler) as server:
-        result = await probe_once(adapter, spec_for(server.port, check, tls=TRUSTED), timeout=0.2)
+        result = await probe_once(adapter, spec_for(server.port, check, tls=TRUSTED), timeout=1)
         assert result.outcome is Outcome.TIMEOUT
         await until(lambda: server.open_connections == 0)
 
