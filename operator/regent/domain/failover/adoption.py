@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from regent.domain.failover.active_active import wanted
 from regent.domain.failover.candidates import judge
 from regent.domain.failover.model import Snapshot, Topology
+from regent.domain.health.model import AdminState
 from regent.domain.traffic import shares
 
 ANNOTATION = "regent.dev/adopt"
+
+FIRST_PROBES = 10.0
+"""Seconds in the life of a policy in which regions without an answered probe are waited for, when health has to settle
+what is active: Regions and policy are mostly made together, and the fastest answer must not win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,10 @@ def _adopt_active(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) 
     elif claims:
         active, why = next(iter(claims.values())), f"{' and '.join(sorted(claims))} say so"
     else:
+        waiting = _unseen(snapshot, names)
+        if waiting and snapshot.wall_time - snapshot.policy.created_time < FIRST_PROBES:
+            message = f"the first probes of {', '.join(waiting)} are not answered yet"
+            return Unsettled(reason="ProbesPending", message=message)
         rows = judge(snapshot, desperate=False)
         active = next((row.region for row in rows if row.eligible), "")
         why = "it is the first healthy region in rank order"
@@ -94,14 +103,17 @@ def _adopt_active(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) 
 
 
 def _adopt_shares(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) -> Adopted | Unsettled:
-    rows = judge(snapshot, desperate=True)
+    rows = judge(snapshot, desperate=True, fresh=False)
     eligible = [row.region for row in rows if row.eligible]
     # A distribution that an earlier life of the policy left on the targets says which regions were out; they stay out
     # until failback takes them back, or a lost status would end an outage's latch.
     fenced = evidence.highest_epoch > 0
     current = next(iter(evidence.target_shares.values()), {}) if fenced else {}
     out = {name for name in names if current and current.get(name, 0) == 0}
-    distribution = shares.among(wanted(snapshot), [name for name in eligible if name not in out] or eligible)
+    # A region that nobody has probed yet is not out: leaving it off would move traffic twice within a second. If it is
+    # down, a run takes it off as soon as that is known.
+    joining = [*eligible, *_unseen(snapshot, names)] if eligible else []
+    distribution = shares.among(wanted(snapshot), [name for name in joining if name not in out] or eligible)
     if not distribution:
         return Unsettled(
             reason="NoHealthyRegion", message="no region is proved healthy yet; nothing is written before one is"
@@ -112,6 +124,16 @@ def _adopt_shares(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) 
         epoch=evidence.highest_epoch + 1,
         message=f"traffic is shared: {shares.describe(distribution)}",
     )
+
+
+def _unseen(snapshot: Snapshot, names: Sequence[str]) -> list[str]:
+    """Regions that could carry traffic and of which no probe has been answered since they were set up."""
+    views = ((name, snapshot.regions.get(name)) for name in names)
+    return [
+        name
+        for name, view in views
+        if view is not None and view.exists and view.admin_state is AdminState.ENABLED and not view.settled
+    ]
 
 
 def majority(share: Mapping[str, int]) -> str:
