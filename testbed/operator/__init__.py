@@ -6,11 +6,12 @@ rendered chart, and `proxy` is a reverse proxy in front of the API server that c
 
 from testbed.operator.chart import Installation, install
 from testbed.operator.process import OperatorError, OperatorProcess, Restart
-from testbed.operator.proxy import ApiProxy, Moment, Write
+from testbed.operator.proxy import ApiProxy, DropError, Moment, Write
 from testbed.operator.replicas import OperatorReplicas
 
 __all__ = [
     "ApiProxy",
+    "DropError",
     "Installation",
     "Moment",
     "OperatorError",

@@ -58,12 +58,17 @@ class Write:
 Look = Callable[[Write, Moment], None]
 
 
+class DropError(Exception):
+    """Raised by a callback: the write goes no further, and its sender hears nothing good."""
+
+
 class ApiProxy:
     """Context manager: listens on a free port of 127.0.0.1; `kubeconfig` leads through it.
 
     Args:
         kubeconfig: a kubeconfig that signs in by token.
-        look: called in the proxy's thread with every write that counts, before and after it. It may end the replica.
+        look: called in the proxy's thread with every write that counts, before and after it. It may end the replica,
+            and raise DropError before a write that is not to reach the API server.
         counts: whether a write counts; Leases and events never do.
     """
 
@@ -86,7 +91,13 @@ class ApiProxy:
         self.port = 0
 
     def __enter__(self) -> Self:
-        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="regent-proxy-")))
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="regent-proxy-")))
+            self._start(directory)
+            self._stack = stack.pop_all()
+        return self
+
+    def _start(self, directory: Path) -> None:
         authority = CertificateAuthority(common_name="regent testbed proxy")
         certificate, key = authority.server(names=["localhost"], addresses=["127.0.0.1"]).write(directory, "proxy")
         server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -99,7 +110,6 @@ class ApiProxy:
             server=f"https://127.0.0.1:{self.port}", authority=authority.certificate, token=self._access.token
         )
         self.kubeconfig = access.write(directory / "kubeconfig.yaml", name="proxy")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -125,10 +135,12 @@ class ApiProxy:
         connector = TCPConnector(ssl=upstream, limit=0)
         async with ClientSession(connector=connector, timeout=ClientTimeout(total=None), auto_decompress=False) as out:
             self._out = out
-            runner = web.AppRunner(_application(self._pass_on), access_log=None, handle_signals=False)
+            runner = web.AppRunner(
+                _application(self._pass_on), access_log=None, handle_signals=False, shutdown_timeout=0.1
+            )
             await runner.setup()
             try:
-                site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls, shutdown_timeout=0.1)
+                site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
                 await site.start()
                 self.port = runner.addresses[0][1]
                 self._ready.set()
@@ -139,10 +151,11 @@ class ApiProxy:
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         write = self._note(request, body)
-        if write is not None:
-            self.look(write, Moment.BEFORE)
-        if request.transport is None or request.transport.is_closing():
-            raise ConnectionResetError("the replica is gone: what it had not sent on is lost with it")
+        try:
+            if write is not None:
+                self.look(write, Moment.BEFORE)
+        except DropError as error:
+            return web.Response(status=503, text=str(error))
         headers = [(key, value) for key, value in request.headers.items() if key.lower() not in _NOT_PASSED]
         url = f"{self._access.server}{request.rel_url.raw_path_qs}"
         async with self._out.request(request.method, url, headers=headers, data=body or None) as answer:

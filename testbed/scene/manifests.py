@@ -39,18 +39,21 @@ def region(
 
 def policy(
     name: str,
-    regions: Sequence[str],
+    names: Sequence[str],
+    /,
     *,
     namespace: str,
+    route: str = "",
     gateway: str = "",
     host: str = "",
     **spec: Any,
 ) -> Json:
-    """A FailoverPolicy over the HTTPRoute of the same name; with `gateway`, a URL, cutovers are proved through it.
+    """A FailoverPolicy over the regions `names` and an HTTPRoute (by default of the policy's name).
 
-    Further fields of the spec as keywords; they replace what is here.
+    With `gateway`, a URL, cutovers are proved by requests through it that carry `host`. Further fields of the
+    spec are keywords; they replace what is here.
     """
-    target: Json = {"httpRoute": {"name": name}}
+    target: Json = {"httpRoute": {"name": route or name}}
     if gateway:
         target["verification"] = {"url": gateway, "host": host, "regionHeader": "x-region", "successes": 3}
     return {
@@ -59,7 +62,7 @@ def policy(
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "topology": "ActivePassive",
-            "regions": [{"name": entry} for entry in regions],
+            "regions": [{"name": entry} for entry in names],
             "targets": [target],
             **spec,
         },

@@ -110,7 +110,13 @@ class Scene:
     def policy_manifest(self, name: str = "", **spec: Any) -> Json:
         """The policy over all regions, with verification through the gateway."""
         return manifests.policy(
-            name or self.app, self.names, namespace=self.namespace, gateway=self.gateway.url, host=self.host, **spec
+            name or self.app,
+            self.names,
+            namespace=self.namespace,
+            route=self.app,
+            gateway=self.gateway.url,
+            host=self.host,
+            **spec,
         )
 
     def apply_policy(self, **spec: Any) -> None:
@@ -195,7 +201,8 @@ class Scene:
             status = self.status()
             targets = status.get("targets") or []
             good = bool(targets) and all(row["verification"] in ("Verified", "AcceptedOnly") for row in targets)
-            return status if status.get("epoch") and good and status.get("phase") in ("Steady", "Suspended") else None
+            calm = status.get("phase") in ("Steady", "Cooldown", "Suspended")
+            return status if status.get("epoch") and good and calm else None
 
         try:
             return eventually(settled, what="the policy to be adopted", timeout=timeout) or {}

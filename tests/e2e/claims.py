@@ -45,8 +45,15 @@ def claim_run(run: Json, *, source: str, to: str, trigger: str, epoch: int) -> N
     assert status["durationMilliseconds"] > 0
 
 
-def claim_policy(scene: Scene, *, active: str, epoch: int, name: str = "") -> None:
-    """Policy, route and gateway agree on where the traffic is."""
+def claim_policy(
+    scene: Scene, *, active: str, epoch: int, name: str = "", fence: int = 0, gateway_within: float = 2.0
+) -> None:
+    """Policy, route and gateway agree on where the traffic is.
+
+    `fence`: the epoch in the route's fence, where the epoch was raised without a write to the route.
+    `gateway_within`: seconds until the gateway follows the route; after an outage of the API server its watches need
+    much longer than Regent's to come back.
+    """
     status = eventually(
         lambda: released if not (released := scene.status(name)).get("operation") else None,
         what="the policy to be released",
@@ -60,9 +67,14 @@ def claim_policy(scene: Scene, *, active: str, epoch: int, name: str = "") -> No
     }
     assert scene.active() == [active]
     route = scene.route()
-    assert route["metadata"]["annotations"]["regent.dev/fence"].startswith(f"{epoch}."), route["metadata"]
+    assert route["metadata"]["annotations"]["regent.dev/fence"].startswith(f"{fence or epoch}."), route["metadata"]
+    eventually(lambda: _all_served_by(scene, active), what=f"the gateway to send to {active}", timeout=gateway_within)
+
+
+def _all_served_by(scene: Scene, region: str) -> bool:
     served = {scene.gateway.fetch("/", host=scene.host) for _ in range(10)}
-    assert served == {(200, active)}, served
+    assert served == {(200, region)}, served
+    return True
 
 
 def claim_events(scene: Scene, *reasons: str) -> None:

@@ -100,7 +100,7 @@ MakeScene = Callable[..., Scene]
 
 @pytest.fixture
 def make_scene(stage: Stage) -> Iterator[MakeScene]:
-    """Makes scenes that end with the test: `make_scene("west", "central")` with those suffixes in its regions' names."""
+    """Makes scenes that end with the test: `make_scene("west", "central")` has regions with names that end so."""
     with ExitStack() as stack:
 
         def make(*suffixes: str, **options: Any) -> Scene:
@@ -114,6 +114,7 @@ def make_scene(stage: Stage) -> Iterator[MakeScene]:
 @pytest.fixture
 def scene(make_scene: MakeScene, operators: OperatorReplicas) -> Scene:
     """Three regions, fast probes, an adopted policy: the first region serves."""
+    operators.leader(timeout=60)
     made = make_scene()
     made.apply_regions()
     made.apply_policy()

@@ -52,9 +52,7 @@ def test_a_region_that_fails_is_left(make_scene: MakeScene, operators: OperatorR
     fails_over(scene, break_, within=5.0)
 
 
-def test_an_expired_certificate_is_a_failure(
-    make_scene: MakeScene, stage: Stage, operators: OperatorReplicas
-) -> None:
+def test_an_expired_certificate_is_a_failure(make_scene: MakeScene, stage: Stage, operators: OperatorReplicas) -> None:
     """Kept connections go on working, so what finds it is the probe's periodic fresh connection, every 5 s here."""
     scene = make_scene()
     stage.cluster.apply(_authority_secret(scene, stage.installation.namespace))
