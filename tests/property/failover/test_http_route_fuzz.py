@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from regent.adapters.traffic.http_route import HttpRouteTarget
@@ -70,7 +70,20 @@ def mask(route: dict[str, Any]) -> dict[str, Any]:
     return masked
 
 
-@settings(max_examples=120, deadline=None)
+SUM_ABOVE_A_WEIGHT = [
+    {
+        "backendRefs": [
+            {"name": "ap-0"},
+            {"name": "eu-0", "weight": 999_999},
+            {"name": "us-0", "weight": 1},
+            {"name": "canary"},
+        ]
+    }
+]
+
+
+@example(rules=SUM_ABOVE_A_WEIGHT, distribution={"eu": 100, "us": 0, "ap": 0}, annotations={})
+@settings(max_examples=100, deadline=None)
 @given(rules=rules, distribution=distributions, annotations=st.dictionaries(st.text(min_size=1, max_size=6), st.text()))
 async def test_only_weights_change(rules: list[Any], distribution: dict[str, int], annotations: dict[str, str]) -> None:
     cluster, store = FakeCluster(), Store()

@@ -73,7 +73,7 @@ def _scale(rule: Sequence[Backend], mapped: Sequence[Backend]) -> int:
     others = sum(backend.weight for backend in rule if backend.region is None)
     together = sum(backend.weight for backend in mapped)
     if others and together:
-        return together
+        return min(together, MAX_WEIGHT)  # one backend may have to carry all of it
     several = len(mapped) > len({backend.region for backend in mapped})
     return FULL * FULL if several else FULL
 
