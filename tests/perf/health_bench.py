@@ -40,6 +40,7 @@ from tests.fakes.prober import FakeSignals  # noqa: E402
 PORTS = 10
 FAULTS = ("none", "stop", "block", "idle", "lost", "hang", "files")
 SETTLE = 5.0
+"""Seconds between the last target's first verdict and the measuring."""
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\nok\n"
 
 
@@ -73,7 +74,9 @@ async def serve(fault: str) -> None:
     await loop.run_in_executor(None, sys.stdin.read)
 
 
-async def probe(ports: list[int], *, targets: int, interval: float, seconds: float, fault: str) -> dict[str, object]:
+async def probe(
+    ports: list[int], *, targets: int, interval: float, seconds: float, settle: float, fault: str
+) -> dict[str, object]:
     """Probe; "ready" goes to the output when all targets are Healthy, and the measuring begins."""
     transitions: list[tuple[float, str, str]] = []
     metrics = FakeMetrics()
@@ -96,7 +99,7 @@ async def probe(ports: list[int], *, targets: int, interval: float, seconds: flo
     while not all(tracker.health(name).health is Health.HEALTHY for name in names):
         assert time.monotonic() < deadline, "not all targets became healthy"
         await asyncio.sleep(0.1)
-    await asyncio.sleep(SETTLE)
+    await asyncio.sleep(settle)
     known = {name: (tracker.health(name).health, tracker.health(name).down) for name in names}
     start = time.monotonic()
 
@@ -170,7 +173,7 @@ def _rss() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def measure(*, targets: int, interval: float, seconds: float, fault: str) -> dict[str, object]:
+def measure(*, targets: int, interval: float, seconds: float, fault: str, settle: float = SETTLE) -> dict[str, object]:
     """Run server and tracker as processes, disturb the tracker, return its report."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[1], 65_536), limits[1]))
@@ -180,7 +183,18 @@ def measure(*, targets: int, interval: float, seconds: float, fault: str) -> dic
     ) as server:
         assert server.stdout is not None
         ports = server.stdout.readline().strip()
-        arguments = ["--targets", targets, "--interval", interval, "--seconds", seconds, "--fault", fault]
+        arguments = [
+            "--targets",
+            targets,
+            "--interval",
+            interval,
+            "--seconds",
+            seconds,
+            "--settle",
+            settle,
+            "--fault",
+            fault,
+        ]
         with subprocess.Popen(
             [*command, "--ports", ports, *map(str, arguments)], stdout=subprocess.PIPE, text=True
         ) as tracker:
@@ -204,11 +218,13 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=1000)
     parser.add_argument("--interval", type=float, default=0.25)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--settle", type=float, default=SETTLE, help="seconds before the measuring begins")
     parser.add_argument("--fault", choices=FAULTS, default="none")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--ports", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    fields = {"targets": given.targets, "interval": given.interval, "seconds": given.seconds, "fault": given.fault}
+    fields = {"targets": given.targets, "interval": given.interval, "seconds": given.seconds, "fault": given.fault,
+              "settle": given.settle}  # fmt: skip
     if given.serve:
         uvloop.run(serve(given.fault))
     elif given.ports:

@@ -33,6 +33,9 @@ LEASE_FLOOR = 10.0
 FRESH_PERIODS = 3
 """A reported figure is used while it is younger than so many intervals of the probe that brought it."""
 
+WARM = 1 / 3
+"""Share of a full window's samples from which its error rate is looked at."""
+
 LATENCY_SAMPLES = 3
 """Samples behind a latency that is shown or judged, where the interval allows so many."""
 
@@ -131,7 +134,7 @@ class RegionWatch:
             # minute after the cut has healed.
             for target in self.targets:
                 target.window = Window()
-        medians, tails, failures, samples = [], [], 0, 0
+        medians, tails, failures, samples, expected = [], [], 0, 0, 0.0
         for target in self.judged():
             target.window.expire(now)
             p50, p95 = target.window.percentile(0.5, 0.95)
@@ -140,7 +143,11 @@ class RegionWatch:
                 tails.append(p95)
             failures += target.window.failures
             samples += target.window.samples
-        of_probes = 100.0 * failures / samples if samples >= MINIMUM_SAMPLES else None
+            expected += SPAN / target.spec.interval
+        # Twenty samples of a window that has only begun to fill are a matter of luck: with 1 % of probes lost, one
+        # region in a few hundred would look degraded for a moment after each start.
+        enough = samples >= max(MINIMUM_SAMPLES, expected * WARM)
+        of_probes = 100.0 * failures / samples if enough else None
         load = self._reported(now, error_rate=True)
         self.figures = Figures(
             # The slowest of several probes: a mean of a TCP and an HTTP probe would hide the HTTP one.
