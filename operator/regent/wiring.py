@@ -13,7 +13,6 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import Callable
 from functools import partial
 
 import uvloop
@@ -54,17 +53,14 @@ from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from regent.engine.supervise import Supervisor
-from regent.server.operational import Heartbeat, OperationalServer
+from regent.server import liveness
+from regent.server.operational import Check, Heartbeat, OperationalServer
 from regent.settings import Settings
 
 log = logging.getLogger("regent")
 
 CONTACT = 1.0
 """Seconds between looks at the API server where no lease is renewed: silence of it tells that we are cut off."""
-LATE = 2.0
-"""Seconds by which the event loop may be late before /healthz says so."""
-RESYNCS = 3
-"""Intervals without a resync after which /healthz fails."""
 
 
 class Alone:
@@ -300,24 +296,20 @@ class Operator:
         log.info("Stopping", extra={"signal": signal.Signals(number).name})
         self._supervisor.stop()
 
-    def _live_checks(self) -> dict[str, Callable[[], str]]:
-        def event_loop() -> str:
-            lag = self._heartbeat.lag
-            return f"late by {lag:.1f}s" if lag > LATE else ""
+    def _live_checks(self) -> dict[str, Check]:
+        settings = self._settings
+        checks = {
+            "event-loop": liveness.event_loop(self._heartbeat),
+            "resync": liveness.resync(self._resync, interval=settings.watch.resync_interval),
+            "workers": liveness.workers(self._workers, stuck_after=settings.reconcile.stuck_after),
+            "health": liveness.health(self._tracker),
+            "probes": liveness.probes(self._tracker),
+        }
+        if self._elector is not None:
+            checks["lease"] = liveness.lease(self._elector)
+        return checks
 
-        def resync() -> str:
-            age, limit = self._resync.age(), RESYNCS * self._settings.watch.resync_interval
-            return f"the API server has not been listed for {age:.0f}s" if age > limit else ""
-
-        def workers() -> str:
-            seconds, key = self._workers.longest()
-            return (
-                f"{key} has been visited for {seconds:.0f}s" if seconds > self._settings.reconcile.stuck_after else ""
-            )
-
-        return {"event-loop": event_loop, "resync": resync, "workers": workers}
-
-    def _ready_checks(self) -> dict[str, Callable[[], str]]:
+    def _ready_checks(self) -> dict[str, Check]:
         def watches() -> str:
             missing = [watch.resource.plural for watch in WATCHED if not self._store.synced(watch.resource)]
             if missing:
@@ -329,7 +321,10 @@ class Operator:
             missing = [name for name in names if not self._tracker.first_round_done(name)]
             return f"not probed yet: {', '.join(missing[:5])}" if missing else ""
 
-        return {"watches": watches, "probes": probes}
+        checks: dict[str, Check] = {"watches": watches, "probes": probes}
+        if self._elector is not None:
+            checks["lease"] = liveness.lease_seen(self._elector)
+        return checks
 
     def _before_scrape(self) -> None:
         self._metrics.gauge("regent_queue_depth", self._queue.depth)

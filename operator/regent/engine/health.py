@@ -82,6 +82,7 @@ class HealthTracker:
         )
         self._regions: dict[str, RegionWatch] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._swept_at = clock.monotonic()
 
     def configure(self, spec: HealthSpec, *, before: Health = Health.UNKNOWN) -> dict[str, str]:
         """Probe and judge a region by this spec from now on; unchanged probes keep their state.
@@ -146,6 +147,18 @@ class HealthTracker:
             return False
         return all(target.endpoint.answered_at is not None for target in watch.targets)
 
+    def idle(self) -> float:
+        """Return for how many seconds `run` has not done what is due each second."""
+        return self._clock.monotonic() - self._swept_at
+
+    def unprobed(self) -> tuple[list[str], int]:
+        """Return the targets ("region/probe") that are not probed any more though they should be, and how many there
+        are in all."""
+        stuck = self._scheduler.overdue(self._clock.monotonic())
+        return [f"{target.spec.region}/{target.spec.name}" for target in stuck], sum(
+            1 for _ in self._scheduler.all_targets()
+        )
+
     def held(self, region: str, *, figure: Figure, threshold: float, duration: float) -> Held | None:
         """Return the trigger when it holds: see `domain.health.triggers`.
 
@@ -204,6 +217,7 @@ class HealthTracker:
 
     def _each_second(self, now: float) -> None:
         self._scheduler.sweep(now)
+        self._swept_at = now
         was = self._local.observer
         if self._local.look(now):
             observer = self._local.observer

@@ -43,6 +43,9 @@ LONGEST_TIMEOUT = 60.0
 OVERDUE = 2.0
 """Seconds after its time-out at which a probe that has not ended is cancelled: a guard against a stuck adapter."""
 
+GRACE = 5.0
+"""Seconds beyond all that can be foreseen after which a target counts as not probed any more."""
+
 UNKNOWN_LATENCY = 0.25
 """Seconds after which a probe leaves the fast lane while nothing is known of its endpoint's latency."""
 
@@ -86,7 +89,8 @@ class ProbeScheduler:
         self._monitor = monitor
         self._timeout_factor = timeout_factor
         self._flap_limit = flap_limit
-        self._lanes = Lanes(fast=max(1, concurrency // 2), slow=max(1, concurrency // 2))
+        self._concurrency = max(1, concurrency // 2)
+        self._lanes = Lanes(fast=self._concurrency, slow=self._concurrency)
         self._targets: dict[str, dict[str, Target]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -133,6 +137,15 @@ class ProbeScheduler:
                 if now > run.started + run.timeout + OVERDUE and run.task is not None:
                     run.task.cancel()
 
+    def overdue(self, now: float) -> list[Target]:
+        """Return the targets of which a probe should have ended long ago, even if all had to wait for room."""
+        targets = list(self.all_targets())
+        longest = max((self._timeout(target.spec) for target in targets), default=0.0) + OVERDUE
+        # Each target has at most an episode's probes out, and a lane takes so many at a time.
+        episode = max((target.spec.failure_threshold for target in targets), default=0) + 1
+        wait = longest * (1 + episode * len(targets) // self._concurrency)
+        return [target for target in targets if now - target.ended_at > 2 * target.spec.interval + wait + GRACE]
+
     async def close(self) -> None:
         """Stop all probes and close their connections."""
         for region in list(self._targets):
@@ -147,6 +160,7 @@ class ProbeScheduler:
             flap_limit=self._flap_limit,
         )
         target = Target(spec=spec, prober=self._prober.open(spec), endpoint=endpoint)
+        target.ended_at = self._clock.monotonic()
         # The first probe connects anyway; the cold ones that follow are spread like the starts.
         target.countdown = int(target.hash * target.cold_every)
         self._arm(target, self._clock.monotonic() + target.hash * min(spec.interval, FIRST_ROUND))
@@ -154,6 +168,7 @@ class ProbeScheduler:
 
     def _adjust(self, target: Target, spec: ProbeSpec) -> Target:
         target.spec = spec
+        target.ended_at = self._clock.monotonic()
         target.endpoint.failure_threshold = spec.failure_threshold
         target.endpoint.success_threshold = spec.success_threshold
         self._arm(target, self._clock.monotonic() + target.hash * min(spec.interval, FIRST_ROUND))
@@ -220,7 +235,7 @@ class ProbeScheduler:
             target=target,
             ticket=target.endpoint.begin(now),
             started=now,
-            timeout=min(target.spec.timeout * self._timeout_factor(), max(LONGEST_TIMEOUT, target.spec.timeout)),
+            timeout=self._timeout(target.spec),
             cold=cold,
             scheduled=scheduled,
             stalls=self._monitor.stalled(now),
@@ -269,6 +284,7 @@ class ProbeScheduler:
             run.late_timer.cancel()
         self._lanes.leave(run.lane)
         del target.runs[run.ticket]
+        target.ended_at = now
         if target.closed:
             return
         stalled = self._stalled(run, now)
@@ -288,6 +304,9 @@ class ProbeScheduler:
         """
         lost = self._monitor.stalled(now) - run.stalls
         return lost >= STARVED * run.timeout or (lost > 0 and self._monitor.recovering(now))
+
+    def _timeout(self, spec: ProbeSpec) -> float:
+        return min(spec.timeout * self._timeout_factor(), max(LONGEST_TIMEOUT, spec.timeout))
 
     @staticmethod
     def _wanted(target: Target) -> bool:

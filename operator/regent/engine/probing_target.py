@@ -77,6 +77,8 @@ class Target:
     failures: Counter[Outcome] = field(default_factory=Counter)
     """All other results since they were last reported as metrics."""
     certificate_expiry_time: float | None = None
+    ended_at: float = 0.0
+    """When a probe last ended, in whatever way, or when this one was configured."""
     closed: bool = False
     hash: float = field(init=False)
     """A number in [0, 1) that is the same on each replica and after each restart."""

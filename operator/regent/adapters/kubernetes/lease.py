@@ -77,7 +77,7 @@ class LeaseElector:
         self._clock = clock
         self._metrics = metrics
         self._jitter = jitter
-        self._duration = duration
+        self.duration = duration
         self._renew = renew
         self._deadline = duration * DEADLINE
         self._lease: Object | None = None
@@ -86,6 +86,7 @@ class LeaseElector:
         self._valid_until = float("-inf")
         self._held = False
         self._renewed_at: float | None = None
+        self._tried_at = clock.monotonic()
         self._elected = asyncio.Event()
 
     @property
@@ -112,6 +113,15 @@ class LeaseElector:
         """Return for how many seconds the lease has been neither renewed nor read; 0.0 before the first try."""
         return 0.0 if self._renewed_at is None else self._clock.monotonic() - self._renewed_at
 
+    def idle(self) -> float:
+        """Return for how many seconds no try to renew, take or read the lease has ended, whatever came of it."""
+        return self._clock.monotonic() - self._tried_at
+
+    @property
+    def holding(self) -> bool:
+        """True from taking the lease until it is released or known to be lost, without regard to the deadline."""
+        return self._held
+
     async def elected(self) -> None:
         """Wait until this replica leads."""
         await self._elected.wait()
@@ -128,6 +138,7 @@ class LeaseElector:
             if self._held and started >= self._valid_until:
                 raise self._lost(f"not renewed for {self._deadline:.1f}s")
             await self._try()
+            self._tried_at = self._clock.monotonic()
             if self._held and not self.leading:
                 raise self._lost("renewed too late")
             # A candidate looks twice as often as a holder renews: that is how quick a clean hand-over is.
@@ -209,7 +220,7 @@ class LeaseElector:
 
     def _claim(self, old: dict[str, Any]) -> dict[str, Any]:
         now = rfc3339_micro(self._clock.wall())
-        spec = {**old, "holderIdentity": self.identity, "leaseDurationSeconds": int(self._duration), "renewTime": now}
+        spec = {**old, "holderIdentity": self.identity, "leaseDurationSeconds": int(self.duration), "renewTime": now}
         if old.get("holderIdentity") != self.identity:
             spec["acquireTime"] = now
             # Also after a release, and starting at 1 for a new Lease: every term of leadership has its own number.
@@ -236,8 +247,8 @@ class LeaseElector:
 
     def _expired(self) -> bool:
         """Judge whether the lease of another has run out: it has not changed for its duration before our eyes."""
-        duration = float(self._spec().get("leaseDurationSeconds") or self._duration)
-        return self._clock.monotonic() >= self._observed_at + (duration if duration > 0 else self._duration)
+        duration = float(self._spec().get("leaseDurationSeconds") or self.duration)
+        return self._clock.monotonic() >= self._observed_at + (duration if duration > 0 else self.duration)
 
     def _lost(self, why: str) -> LeadershipLostError:
         self._held = False
