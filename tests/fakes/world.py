@@ -34,6 +34,14 @@ class FakeTracker:
         self.holding: set[tuple[str, str]] = set()
         self.suspect = ""
         self.settled = True
+        self.listeners: list[Any] = []
+
+    def subscribe(self, listener: Any) -> None:
+        self.listeners.append(listener)
+
+    def _tell(self, name: str) -> None:
+        for listener in self.listeners:
+            listener(name)
 
     def up(self, name: str, *, since: float | None = None, health: Health = Health.HEALTHY) -> None:
         now = self._clock.monotonic()
@@ -41,6 +49,7 @@ class FakeTracker:
             region=name, health=health, reason="Fine", message="answers", proved_at=now, vantages=1, probe_interval=1.0,
             up_since=now - 3600 if since is None else since,
         )  # fmt: skip
+        self._tell(name)
 
     def down(self, name: str) -> None:
         now = self._clock.monotonic()
@@ -48,6 +57,7 @@ class FakeTracker:
             region=name, health=Health.UNREACHABLE, reason="ProbesFail", message="refused", down=True, down_since=now,
             first_failure=now - 0.4, down_votes=1, vantages=1,
         )  # fmt: skip
+        self._tell(name)
 
     def fresh(self) -> None:
         """Let every region that is up answer once more."""

@@ -224,3 +224,19 @@ async def test_suspending_holds_new_runs_and_lets_people_through(world: World) -
     world.cluster.put(FAILOVERS, {"kind": "Failover", "metadata": {"namespace": "shop", "name": "go"}, "spec": spec})
     await world.visit()
     assert world.weights()[US] == 100
+
+
+async def test_panic_holds_when_most_regions_go_down_together(world: World) -> None:
+    """Four of six regions at once: the observer is the likelier culprit."""
+    for number in range(3):
+        world.cluster.put(REGIONS, region(f"other-{number}"))
+        world.tracker.up(f"other-{number}")
+    for name in (EU, "other-0", "other-1", "other-2"):
+        world.tracker.down(name)
+    await world.visit()
+    assert world.weights()[EU] == 100
+    assert world.condition("Progressing")["reason"] == "Panic"
+    world.tracker.up("other-0")
+    world.tracker.up("other-1")
+    await world.visit()
+    assert world.weights()[US] == 100
