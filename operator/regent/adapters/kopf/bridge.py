@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from kopf import OperatorRegistry, OperatorSettings
@@ -189,6 +189,22 @@ class _Session:
             await session.close()
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Nothing is compared: kopf copies every object of every event twice to find differences that nobody asks for."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return cast(kopf.BodyEssence, {})
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is kept."""
+
+
 def _settings(served: Sequence[Watched]) -> OperatorSettings:
     settings = OperatorSettings()
     settings.scanning.disabled = True
@@ -205,7 +221,7 @@ def _settings(served: Sequence[Watched]) -> OperatorSettings:
     settings.process.ultimate_exiting_timeout = 20
     settings.persistence.finalizer = "regent.dev/watch"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="watch.regent.dev")
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="watch.regent.dev")
+    settings.persistence.diffbase_storage = _NoDifferences()
     for watch in served:
         if watch.label_selector:
             settings.watching.label_selectors[_selector(watch.resource)] = watch.label_selector
