@@ -190,9 +190,10 @@ class HealthTracker:
         watch = self._regions.get(target.spec.region)
         if watch is None:
             return
-        if changed:
-            if target.endpoint.state is EndpointState.DOWN:
-                self._local.look_at_failure(self._clock.monotonic())
+        if changed and target.endpoint.state is EndpointState.DOWN:
+            self._local.look_at_failure(self._clock.monotonic())
+        # A verdict that had expired (nothing could be probed for a while) is valid again without any change of state.
+        if changed or watch.own_vote.up is None:
             self._judge(watch)
         if scheduled and result.outcome is not Outcome.NOT_RUN:
             self._metrics.observe("regent_probe_duration_seconds", result.latency, region=target.spec.region)
