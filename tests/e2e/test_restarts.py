@@ -22,6 +22,9 @@ def operators(stage: Stage) -> Iterator[OperatorReplicas]:
     """Replicas that are started again when they end: one that loses its lease has to end."""
     with OperatorReplicas(stage.installation, restart=Restart.ALWAYS) as replicas:
         yield replicas
+    # The gateway's watches wait up to half a minute before they try again; later tests are not about that.
+    stage.gateway.stop()
+    stage.gateway.start()
 
 
 def test_operators_that_start_during_an_outage(scene: Scene, operators: OperatorReplicas) -> None:
