@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from tests.perf.process_figures import Usage, usage
 from tests.perf.responders import Responders
 
 SERVERS = 4
+SETTLE = 90.0
+"""Seconds after the start: a Region shows its figures once, a minute after its first probe."""
 REGIONS = "/apis/regent.dev/v1alpha1/regions"
 
 
@@ -104,8 +107,8 @@ def main() -> None:
         empty = scale.empty()
         say(f"the operator with nothing to do: {empty.resident:.0f} MB")
         start = scale.start()
-        say("running; waiting half a minute for the start to be over")
-        time.sleep(30.0)
+        say(f"running; waiting {SETTLE:.0f} s for the start to be over")
+        time.sleep(SETTLE)
         before, probes, written, begun = (
             usage(scale.operator.pid), scale.probes(), requests(scale.cluster), time.monotonic()
         )  # fmt: skip
@@ -114,9 +117,12 @@ def main() -> None:
         idle = sum(
             count for key, count in writes(requests(scale.cluster) - written).items() if not is_lease(key)
         )  # fmt: skip
-        lost = scale.operator.metric("regent_probe_results_total") - scale.operator.metric(
-            "regent_probe_results_total", outcome="Success"
-        )
+        outcomes: Counter[str] = Counter()
+        for sample in scale.operator.metrics():
+            if sample.name == "regent_probe_results_total":
+                outcomes[sample.labels["outcome"]] += int(sample.value)
+        say(f"probes by outcome since the start: {dict(outcomes)}")
+        lost = sum(outcomes.values()) - outcomes["Success"]
         show(
             start, empty, before, after, regions=arguments.regions, probed=probed, seconds=seconds, idle=idle, lost=lost
         )
@@ -132,7 +138,7 @@ def show(
     probed: int,
     seconds: float,
     idle: int,
-    lost: float,
+    lost: int,
 ) -> None:
     """Print the table and write the JSON."""
     cost = (after.cpu - before.cpu) / probed * 1000
@@ -157,7 +163,7 @@ def show(
         verdict(
             "first probe to the last target's first", start["first probe to the last target's first"], 1.0, unit="s"
         ),
-        verdict("failed probes", lost, 0.0, unit="probes"),
+        verdict("failed probes", float(lost), 0.0, unit="probes"),
     ]
     print("\n" + "\n".join(lines) + "\n")
     save("scale", {"regions": regions, "seconds": seconds, "figures": figures, "targets": lines})

@@ -16,12 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from regent.domain.times import parse_rfc3339
-from testbed.controlplane import Cluster, start_cluster
+from testbed.controlplane import Cluster, Component, ControlPlane, start_cluster
 from testbed.gateway import Backend, TraefikGateway
 from testbed.network import NetworkNamespaces
 from testbed.operator.process import OperatorProcess
@@ -45,7 +46,7 @@ class Storm:
         self._log_read = 0
         self.cluster = cluster = stack.enter_context(start_cluster(name="bench-storm"))
         cluster.install_crds(Path("crds"))
-        gateway = stack.enter_context(TraefikGateway(cluster))
+        self._gateway = gateway = stack.enter_context(TraefikGateway(cluster))
         network = stack.enter_context(NetworkNamespaces([*SIDES, "others"]))
         self.sides = {side: stack.enter_context(Responders(namespace=network[side], count=policies)) for side in SIDES}
         others = stack.enter_context(Responders(namespace=network["others"], count=bystanders))
@@ -60,7 +61,7 @@ class Storm:
             )
         )
         self.operator.wait_ready(timeout=60.0)
-        eventually(lambda: settled(cluster, policies), what="all policies to be settled", timeout=180.0, poll=1.0)
+        self.operator.wait(lambda: settled(cluster, policies), what="settle all policies", timeout=180.0)
         self.routes = stack.enter_context(
             ApiWatch(cluster, f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes")
         )
@@ -82,7 +83,6 @@ class Storm:
     def round(self, side: str, fault: str) -> list[dict[str, float]]:
         """Break the side that is active, wait until all is over, heal; marks by policy in seconds since the fault."""
         other = SIDES[1 - SIDES.index(side)]
-        self._wait_ready_for(other)
         for watch in (self.routes, self.policies, self.runs):
             watch.forget()
         wall, server = time.time() - time.monotonic(), self.sides[side]
@@ -108,7 +108,21 @@ class Storm:
             for app in written
         ]
 
-    def _wait_ready_for(self, side: str) -> None:
+    def costs(self) -> Counter[str]:
+        """CPU time by program, and what the operator did, so far."""
+        pids = {"CPU-s operator": self.operator.pid, "CPU-s gateway": self._gateway.pid}
+        if isinstance(self.cluster, ControlPlane):
+            pids |= {f"CPU-s {part.value}": self.cluster.process(part).pid for part in Component}
+        found = Counter({name: usage(pid).cpu for name, pid in pids.items()})
+        for sample in self.operator.metrics():
+            labels = sample.labels
+            if sample.name == "regent_api_requests_total":
+                found[f"{labels['verb']} {labels['kind']}"] += sample.value
+            elif sample.name == "regent_reconcile_total":
+                found[f"visits of {labels['kind']}"] += sample.value
+        return found
+
+    def wait_calm(self) -> None:
         """All regions healthy, so that nothing but the fault of this round plays a part."""
 
         def healthy() -> bool:
@@ -119,7 +133,7 @@ class Storm:
             items = self.cluster.api.get(f"{GROUP}/failoverpolicies")["items"]
             return not any((item.get("status") or {}).get("operation") for item in items)
 
-        eventually(healthy, what=f"all regions to be healthy before traffic goes to {side}", timeout=120.0, poll=0.5)
+        eventually(healthy, what="all regions to be healthy", timeout=120.0, poll=0.5)
         eventually(free, what="all policies to be free", timeout=60.0, poll=0.5)
 
     def _written(self, side: str) -> dict[str, float]:
@@ -162,7 +176,13 @@ class Storm:
         return found
 
 
-def show(rounds: list[tuple[str, list[dict[str, float]]]], *, policies: int, settings: dict[str, str]) -> None:
+def show(
+    rounds: list[tuple[str, list[dict[str, float]]]],
+    costs: list[Counter[str]],
+    *,
+    policies: int,
+    settings: dict[str, str],
+) -> None:
     """Print the tables and write the JSON."""
     header = ["", "n", "p50", "p95", "p99", "max"]
     figures: dict[str, Any] = {"unit": "seconds", "policies": policies, "settings": settings, "distributions": {}}
@@ -182,8 +202,10 @@ def show(rounds: list[tuple[str, list[dict[str, float]]]], *, policies: int, set
         figures["distributions"] |= {f"{fault}: {name}": d.summary() for name, d in {**found, **steps}.items()}
         p99 = steps["verdict → weights written"].at(99)
         lines.append(verdict(f"{fault}: verdict to weights written, p99", p99, 0.2, unit="s"))
+    each = {name: sum(cost[name] for cost in costs) / len(costs) / policies for name in sorted(set().union(*costs))}
+    table("Per policy and round", ["", "mean"], [[name, f"{value:.3f}"] for name, value in each.items()])
     print("\n" + "\n".join(lines) + "\n")
-    figures["targets"] = lines
+    figures["targets"], figures["per_policy"] = lines, each
     save("storm", figures)
 
 
@@ -199,21 +221,24 @@ def main() -> None:
     faults = arguments.faults.split(",")
     settings = dict(entry.split("=", 1) for entry in arguments.set)
     rounds: list[tuple[str, list[dict[str, float]]]] = []
+    costs: list[Counter[str]] = []
     with ExitStack() as stack:
         say(f"starting the control plane, the gateway, {arguments.policies} applications and the operator")
         storm = Storm(stack, policies=arguments.policies, bystanders=arguments.bystanders, settings=settings)
         for number in range(arguments.rounds):
             # Each fault hits both sides, so it changes after every second round.
             side, fault = SIDES[number % 2], faults[number // 2 % len(faults)]
-            before = usage(storm.operator.pid).cpu
+            storm.wait_calm()
+            before = storm.costs()
             marks = storm.round(side, fault)
             rounds.append((fault, marks))
+            costs.append(storm.costs() - before)
             last = max(entry["weights written"] for entry in marks)
             say(
                 f"round {number + 1}, {fault} {side}: last weights after {last * 1000:.0f} ms; "
-                f"operator {usage(storm.operator.pid).cpu - before:.2f} CPU-s"
+                + ", ".join(f"{name} {value:.4g}" for name, value in sorted(costs[-1].items()))
             )
-    show(rounds, policies=arguments.policies, settings=settings)
+    show(rounds, costs, policies=arguments.policies, settings=settings)
 
 
 if __name__ == "__main__":
