@@ -114,7 +114,9 @@ class PolicyReconciler:
             context = self._regather(context, target_specs)
             waits.append(advance.retry_after)
             if context.state.operation is not None:
-                return _soonest(*waits, await self._show(context, Steady(), advance.reports, None))
+                # The commit has said already what is going on. Showing more can wait for the next visit: when many
+                # policies fail over at once, every write that is not a weight keeps a weight waiting.
+                return _soonest(*waits)
         decision = decide(context.snapshot)
         if isinstance(decision, Plan) and not any(is_automatic(run) and not is_over(run) for run in context.runs):
             run = await self._executor.start(context, decision)
@@ -122,7 +124,7 @@ class PolicyReconciler:
             advance = await self._advance(context, run)
             context = self._regather(context, target_specs)
             if context.state.operation is not None:
-                return _soonest(advance.retry_after, await self._show(context, Steady(), advance.reports, None))
+                return advance.retry_after
             decision = decide(context.snapshot)
         reports = await self._keep(context, decision)
         await prune(self._cluster, self._store, context.policy, context.runs)
