@@ -12,3 +12,10 @@ define generate_settings_reference
 mkdir -p $(1)/docs/reference
 $(BIN)/python -m regent.settings > $(1)/docs/reference/settings.md
 endef
+
+GENERATORS += generate_metrics_reference
+GENERATED += docs/reference/metrics.md
+define generate_metrics_reference
+mkdir -p $(1)/docs/reference
+$(BIN)/python -m regent.adapters.metrics > $(1)/docs/reference/metrics.md
+endef

@@ -35,7 +35,6 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert settings.namespace == "regent-system"
     assert settings.http.address == "127.0.0.1:8080"
     assert settings.failover.startup_grace == 10
-    assert settings.failover.max_clock_skew == 2
     assert settings.failover.suspend_all is False
     assert settings.egress.allow_loopback is False
     assert settings.secret_namespaces == []
@@ -43,11 +42,11 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 def test_file_before_environment_before_flags(tmp_path: Path) -> None:
-    text = "failover: {startupGrace: 1s, maxClockSkew: 1s, suspendAll: true}\nnamespace: from-file\n"
-    environment = {"REGENT_FAILOVER__MAX_CLOCK_SKEW": "3s", "REGENT_NAMESPACE": "from-environment", "PATH": "/bin"}
+    text = "failover: {startupGrace: 1s, suspendAll: true}\nwatch: {resyncInterval: 1m}\nnamespace: from-file\n"
+    environment = {"REGENT_WATCH__RESYNC_INTERVAL": "3m", "REGENT_NAMESPACE": "from-environment", "PATH": "/bin"}
     settings = loaded(text, tmp_path, environment, namespace="from-flag", http__address=None)
     assert settings.failover.startup_grace == 1
-    assert settings.failover.max_clock_skew == 3
+    assert settings.watch.resync_interval == 180
     assert settings.failover.suspend_all is True
     assert settings.namespace == "from-flag"
 
