@@ -79,7 +79,7 @@ class Cluster:
     def _is_served(self, definition: Json) -> bool:
         name = definition["metadata"]["name"]
         current = self.api.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-        conditions = {entry["type"]: entry["status"] for entry in current.get("status", {}).get("conditions", [])}
+        conditions = {entry["type"]: entry["status"] for entry in current.get("status", {}).get("conditions") or []}
         if conditions.get("Established") != "True":
             return False
         # Established comes shortly before the new path is served; a client that starts at once would get 404.
