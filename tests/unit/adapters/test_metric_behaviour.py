@@ -1,0 +1,285 @@
+"""Every declared metric moves when what it is about happens, with exactly its declared labels."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+
+from regent import __version__
+from regent.adapters.kopf.bridge import WatchBridge
+from regent.adapters.kubernetes.client import KubernetesCluster
+from regent.adapters.kubernetes.connection import Connection
+from regent.adapters.kubernetes.events import EventRecorder
+from regent.adapters.kubernetes.lease import LeaseElector
+from regent.adapters.metrics import PrometheusMetrics
+from regent.domain.errors import UnavailableError
+from regent.domain.health.model import HealthSpec, ProbeSpec, TcpCheck
+from regent.engine.health import HealthTracker
+from regent.engine.metric_names import METRICS, Metric
+from regent.engine.queue import Key, KeyedQueue
+from regent.engine.reconcile import Workers
+from regent.engine.resources import EVENTS, HTTP_ROUTES, REGIONS
+from regent.engine.resync import Resync, Watched
+from regent.engine.store import Store
+from regent.server.operational import Heartbeat
+from regent.settings import Settings
+from regent.wiring import Operator
+from tests.fakes.clock import FakeClock, LoopClock
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.ports import FakeMetrics
+from tests.fakes.prober import Answer, FakeProber, FakeSignals
+from tests.fakes.world import EU, US, World
+
+pytestmark = pytest.mark.looptime
+
+Read = Callable[..., float]
+BEHAVIOURS: dict[str, Callable[[], Awaitable[Any]]] = {}
+
+
+def moves(*names: str) -> Callable[[Callable[[], Awaitable[Any]]], Callable[[], Awaitable[Any]]]:
+    def note(scenario: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+        BEHAVIOURS.update(dict.fromkeys(names, scenario))
+        return scenario
+
+    return note
+
+
+def value(metrics: FakeMetrics, name: str, **labels: str) -> float:
+    """The value of one series: of a histogram the number of observations."""
+    key = (name, frozenset(labels.items()))
+    return metrics.counters.get(key, 0.0) + metrics.gauges.get(key, 0.0) + len(metrics.observed.get(key, ()))
+
+
+@contextlib.asynccontextmanager
+async def going(part: Any) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(part)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@moves("regent_leader", "regent_lease_transitions", "regent_lease_renewals_total")
+async def leading() -> FakeMetrics:
+    metrics = FakeMetrics()
+    part = LeaseElector(
+        FakeCluster(), namespace="n", name="regent", identity="a", clock=LoopClock(), metrics=metrics,
+        jitter=lambda: 0.0,
+    )  # fmt: skip
+    async with going(part.run()):
+        await asyncio.wait_for(part.elected(), 5)
+        await asyncio.sleep(3.5)
+    assert value(metrics, "regent_leader") == 1
+    assert value(metrics, "regent_lease_transitions") == 1
+    assert value(metrics, "regent_lease_renewals_total", result="acquired") == 1
+    assert value(metrics, "regent_lease_renewals_total", result="renewed") == 3
+    return metrics
+
+
+@moves("regent_resync_total", "regent_resync_repaired_total", "regent_resync_age_seconds", "regent_store_objects")
+async def resyncing() -> FakeMetrics:
+    metrics, cluster, store = FakeMetrics(), FakeCluster(), Store([REGIONS])
+    part = Resync(cluster, store, clock=LoopClock(), metrics=metrics, watched=[Watched(REGIONS)], interval=60)
+    async with going(part.run()):
+        await asyncio.sleep(1)
+        cluster.put(REGIONS, {"metadata": {"name": "eu"}, "spec": {}})
+        await asyncio.sleep(61)
+        assert value(metrics, "regent_resync_total", kind="Region", result="ok") == 2
+        assert value(metrics, "regent_resync_repaired_total", kind="Region") == 1
+        assert value(metrics, "regent_store_objects", kind="Region") == 1
+        cluster.fail("list", UnavailableError("away"), resource=REGIONS, times=10_000)
+        await asyncio.sleep(100)
+    assert value(metrics, "regent_resync_total", kind="Region", result="error") > 1
+    assert value(metrics, "regent_resync_age_seconds") > 60
+    return metrics
+
+
+@moves("regent_reconcile_total", "regent_reconcile_duration_seconds")
+async def visiting() -> FakeMetrics:
+    class Visit:
+        async def reconcile(self, key: Key) -> float | None:
+            await asyncio.sleep(0.25)
+            if key.name == "bad":
+                raise UnavailableError("away")
+            return None
+
+    metrics, queue = FakeMetrics(), KeyedQueue(jitter=lambda: 0.0)
+    for name in ("good", "bad"):
+        queue.add(Key(REGIONS, "", name))
+    async with going(Workers(queue, {REGIONS: Visit()}, clock=LoopClock(), metrics=metrics).run()):
+        await asyncio.sleep(0.27)
+    assert value(metrics, "regent_reconcile_total", kind="Region", result="ok") == 1
+    assert value(metrics, "regent_reconcile_total", kind="Region", result="retry") == 1
+    [seconds, _] = metrics.observed["regent_reconcile_duration_seconds", frozenset({("kind", "Region")})]
+    assert seconds == pytest.approx(0.25, abs=0.01)
+    return metrics
+
+
+@moves("regent_events_total")
+async def recording() -> FakeMetrics:
+    metrics, cluster = FakeMetrics(), FakeCluster()
+    part = EventRecorder(cluster, instance="pod", clock=FakeClock(), metrics=metrics)
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "n", "uid": "u"}}
+    async with going(part.run()):
+        part.event(obj, kind="Normal", reason="Moved", action="Move", note="one")
+        await part.drain(5)
+        assert value(metrics, "regent_events_total", result="posted") == 1
+        cluster.fail("create", UnavailableError("away"), resource=EVENTS)
+        part.event(obj, kind="Normal", reason="Moved", action="Move", note="two")
+        await part.drain(5)
+    assert value(metrics, "regent_events_total", result="failed") == 1
+    return metrics
+
+
+@moves("regent_event_loop_lag_seconds")
+async def lagging() -> FakeMetrics:
+    class Late(LoopClock):
+        def monotonic(self) -> float:
+            return 2 * super().monotonic()  # as if each timer came as late again as it was due
+
+    metrics = FakeMetrics()
+    async with going(Heartbeat(clock=Late(), metrics=metrics).run()):  # type: ignore[arg-type]
+        await asyncio.sleep(0.75)
+    assert value(metrics, "regent_event_loop_lag_seconds") == pytest.approx(0.5, abs=0.05)
+    return metrics
+
+
+@moves("regent_watch_events_total", "regent_watch_restarts_total")
+async def watching() -> FakeMetrics:
+    class Flaky(WatchBridge):
+        async def _session(self, served: Any) -> str:
+            return "gone"
+
+    metrics, store = FakeMetrics(), Store([REGIONS])
+    watched = [Watched(REGIONS)]
+    resync = Resync(FakeCluster(), store, clock=LoopClock(), metrics=FakeMetrics(), watched=watched)
+    bridge = Flaky(nowhere(), store, resync, watched=watched, metrics=metrics)
+    region = {"metadata": {"name": "eu", "uid": "u", "resourceVersion": "1"}}
+    await bridge._handler(REGIONS)(event={"type": "ADDED", "object": region})
+    assert value(metrics, "regent_watch_events_total", kind="Region") == 1
+    async with going(resync.run()), going(bridge.run()):
+        await asyncio.sleep(0.5)
+    assert value(metrics, "regent_watch_restarts_total") == 1
+    return metrics
+
+
+def nowhere() -> Connection:
+    configuration = Configuration()
+    configuration.host = "http://127.0.0.1:1"
+    return Connection(configuration, source="test")
+
+
+@moves("regent_api_requests_total", "regent_api_request_duration_seconds")
+async def asking() -> FakeMetrics:
+    metrics = FakeMetrics()
+    cluster = KubernetesCluster(nowhere(), clock=LoopClock(), metrics=metrics, timeout=5.0, pool=2)
+    try:
+        with pytest.raises(UnavailableError):
+            await cluster.get(REGIONS, "", "eu")
+    finally:
+        await cluster.close()
+    assert value(metrics, "regent_api_requests_total", verb="get", kind="Region", code="0") == 1
+    assert value(metrics, "regent_api_request_duration_seconds", verb="get") == 1
+    return metrics
+
+
+@moves(
+    "regent_failovers_total", "regent_failover_duration_seconds", "regent_policy_epoch", "regent_policy_held",
+    "regent_traffic_share_ratio", "regent_target_writes_total", "regent_status_writes_total",
+)  # fmt: skip
+async def failing_over() -> FakeMetrics:
+    world, shop = World().furnish(), {"namespace": "shop", "policy": "shop"}
+    await world.visit()
+    metrics = world.metrics
+    assert value(metrics, "regent_policy_epoch", **shop) == 1
+    assert value(metrics, "regent_traffic_share_ratio", region=EU, **shop) == 1
+    world.tracker.down(EU)
+    await world.visit()
+    assert value(metrics, "regent_policy_epoch", **shop) == 2
+    assert value(metrics, "regent_traffic_share_ratio", region=EU, **shop) == 0
+    assert value(metrics, "regent_traffic_share_ratio", region=US, **shop) == 1
+    assert value(metrics, "regent_failovers_total", trigger="Unreachable", result="Succeeded", **shop) == 1
+    assert value(metrics, "regent_failover_duration_seconds", trigger="Unreachable") == 1
+    assert value(metrics, "regent_target_writes_total", target="HTTPRoute", result="written", **shop) >= 1
+    assert value(metrics, "regent_status_writes_total", kind="FailoverPolicy", result="written") >= 2
+    assert value(metrics, "regent_policy_held", **shop) == 0
+    for name in list(world.tracker.regions):
+        world.tracker.down(name)
+    await world.visit()
+    assert value(metrics, "regent_policy_held", **shop) == 1
+    assert world.store.get(HTTP_ROUTES, "shop", "shop")
+    return metrics
+
+
+@moves(
+    "regent_region_health", "regent_probe_duration_seconds", "regent_probe_results_total",
+    "regent_region_certificate_expiry_time_seconds", "regent_observer_score",
+)  # fmt: skip
+async def probing() -> FakeMetrics:
+    metrics, prober, signals = FakeMetrics(), FakeProber(), FakeSignals()
+    prober.script = lambda _spec, _cold: Answer(certificate_expiry_time=1_800_000_000.0)
+    part = HealthTracker(
+        prober=prober, clock=LoopClock(), chance=lambda: 0.5, signals=signals, metrics=metrics
+    )  # fmt: skip
+    probe = ProbeSpec(region="eu", name="web", host="192.0.2.1", port=80, check=TcpCheck())
+    async with going(part.run()):
+        part.configure(HealthSpec(region="eu", probes=(probe,)))
+        await asyncio.sleep(8)
+        assert value(metrics, "regent_region_health", region="eu", health="Healthy") == 1
+        assert value(metrics, "regent_region_health", region="eu", health="Unreachable") == 0
+        assert value(metrics, "regent_probe_duration_seconds", region="eu") >= 5
+        assert value(metrics, "regent_probe_results_total", region="eu", probe="web", outcome="Success") >= 3
+        assert value(metrics, "regent_region_certificate_expiry_time_seconds", region="eu") == 1_800_000_000
+        signals.route = False
+        await asyncio.sleep(8)
+    await part.close()
+    assert value(metrics, "regent_observer_score") > 0
+    return metrics
+
+
+async def exposed(metrics: PrometheusMetrics) -> str:
+    # Not `render`: a thread takes real time, of which fake loop time knows nothing.
+    from prometheus_client import generate_latest
+
+    return generate_latest(metrics.registry).decode()
+
+
+@moves("regent_build_info")
+async def building() -> None:
+    assert f'regent_build_info{{version="{__version__}"}} 1.0' in await exposed(PrometheusMetrics())
+
+
+@moves("regent_queue_depth")
+async def queueing() -> None:
+    operator = Operator(Settings(), nowhere())
+    try:
+        operator._before_scrape()
+        assert "regent_queue_depth 0.0" in await exposed(operator._metrics)
+        operator._region_changed("eu")
+        operator._before_scrape()
+        assert "regent_queue_depth 1.0" in await exposed(operator._metrics)
+    finally:
+        for cluster in operator._clusters:
+            await cluster.close()
+        await operator._members.close()
+        await operator._probes.close()
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+async def test_a_declared_metric_moves(metric: Metric) -> None:
+    assert metric.name in BEHAVIOURS, "write down here what makes it move"
+    metrics = await BEHAVIOURS[metric.name]()
+    if metrics is not None:
+        series = [key for part in (metrics.counters, metrics.gauges, metrics.observed) for key in part]
+        labels = {tuple(sorted(dict(has))) for name, has in series if name == metric.name}
+        assert labels == {tuple(sorted(metric.labels))}
+
+
+def test_no_behaviour_is_of_a_metric_that_is_gone() -> None:
+    assert set(BEHAVIOURS) == {metric.name for metric in METRICS}
