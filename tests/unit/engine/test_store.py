@@ -171,3 +171,21 @@ def test_any_order_and_repetition_of_the_watch_ends_in_the_last_state(history: l
     for kind, obj in delivered:
         (store.remove if kind == "DELETED" else store.observe)(REGIONS, obj)
     assert {obj["metadata"]["name"]: obj for obj in store.list(REGIONS)} == truth
+
+
+def test_managed_fields_are_kept_of_routes_alone() -> None:
+    """They are a third of a Region's memory; of routes they tell who else writes the weights."""
+    from regent.engine.resources import HTTP_ROUTES, REGIONS
+
+    store = Store()
+    managers = [{"manager": "kubectl", "operation": "Update"}]
+    for resource, namespace in ((REGIONS, ""), (HTTP_ROUTES, "shop")):
+        metadata = {"name": "x", "namespace": namespace, "uid": resource.kind, "resourceVersion": "1"}
+        given = {"metadata": {**metadata, "managedFields": managers}}
+        store.observe(resource, given)
+        assert given["metadata"]["managedFields"] == managers, "the caller's object is left alone"
+    region, route = store.get(REGIONS, "", "x"), store.get(HTTP_ROUTES, "shop", "x")
+    assert region is not None
+    assert route is not None
+    assert "managedFields" not in region["metadata"]
+    assert route["metadata"]["managedFields"] == managers
