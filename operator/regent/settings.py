@@ -112,6 +112,8 @@ class FailoverSettings(_Section):
     """No new automatic run in any policy; committed runs finish. The big red switch."""
     startup_grace: Annotated[_Duration, _between("0s", "10m")] = 10.0
     """No automatic run for this long after a leader starts: probes need evidence of their own first."""
+    max_clock_skew: Annotated[_Duration, _between("0s", "1m")] = 2.0
+    """A warning is logged when this machine's clock is further from the API server's: cooldowns use it."""
 
 
 class EgressSettings(_Section):

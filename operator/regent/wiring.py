@@ -36,6 +36,7 @@ from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
 from regent.domain.errors import ClusterError
 from regent.engine.alignment import Alignment
+from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
 from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_watch import PolicyWatch
@@ -150,6 +151,9 @@ class Operator:
             metrics=metrics,
             count=settings.reconcile.workers,
         )
+        self._clock_check = ClockCheck(
+            offset=self._lease_cluster.clock_offset, limit=settings.failover.max_clock_skew, metrics=metrics
+        )
         self._heartbeat = Heartbeat(clock=clock, metrics=metrics)
         self._server = OperationalServer(
             settings.http.address,
@@ -258,6 +262,7 @@ class Operator:
         add("members", self._checks.run)
         add("events", self._recorder.run)
         add("begin", self._begin)
+        add("clock", self._clock_check.run)
         if self._elector is not None:
             add("lease", self._elector.run)
         else:

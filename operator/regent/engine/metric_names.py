@@ -63,6 +63,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("regent_events_total", "Kubernetes Events, by result (posted, dropped, failed).", "result"),
     _counter("regent_api_requests_total", "Requests to API servers, by verb, kind and status.", "verb", "kind", "code"),
     _histogram("regent_api_request_duration_seconds", "Time of requests to API servers.", "verb", buckets=FAST),
+    _gauge("regent_clock_offset_seconds", "How far the API server's clock is ahead of this machine's, to the second."),
     _gauge("regent_event_loop_lag_seconds", "How late the event loop ran its last timer."),
     # Failover: what is decided and done.
     _counter(

@@ -19,6 +19,7 @@ from regent.adapters.kubernetes.lease import LeaseElector
 from regent.adapters.metrics import PrometheusMetrics
 from regent.domain.errors import UnavailableError
 from regent.domain.health.model import HealthSpec, ProbeSpec, TcpCheck
+from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
 from regent.engine.metric_names import METRICS, Metric
 from regent.engine.queue import Key, KeyedQueue
@@ -97,6 +98,15 @@ async def resyncing() -> FakeMetrics:
         await asyncio.sleep(100)
     assert value(metrics, "regent_resync_total", kind="Region", result="error") > 1
     assert value(metrics, "regent_resync_age_seconds") > 60
+    return metrics
+
+
+@moves("regent_clock_offset_seconds")
+async def comparing_clocks() -> FakeMetrics:
+    metrics = FakeMetrics()
+    async with going(ClockCheck(offset=lambda: 7.0, limit=2.0, metrics=metrics).run()):
+        await asyncio.sleep(1)
+    assert value(metrics, "regent_clock_offset_seconds") == 7.0
     return metrics
 
 

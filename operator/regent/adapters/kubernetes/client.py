@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -48,6 +49,15 @@ class KubernetesCluster:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
         self.last_answer: float | None = None
         """Monotonic time of the API server's last answer, whatever it was; None before the first."""
+        self._dated: tuple[str, float] | None = None
+
+    def clock_offset(self) -> float | None:
+        """Seconds that the API server's clock was ahead of ours at its last answer, to the second; None: not known."""
+        date, wall = self._dated or ("", 0.0)
+        try:
+            return parsedate_to_datetime(date).timestamp() - wall
+        except ValueError:
+            return None
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object past any cache; NotFoundError when it is not there."""
@@ -145,6 +155,7 @@ class KubernetesCluster:
             code = str(response.status)
             data = await response.read()
             self.last_answer = self._clock.monotonic()
+            self._dated = (response.headers.get("Date", ""), self._clock.wall())
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             raise unreachable(what, error) from error
         finally:
