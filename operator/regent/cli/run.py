@@ -8,7 +8,7 @@ import sys
 import click
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", metavar="FILE", type=click.Path(dir_okay=False), help="Settings in YAML.")
 @click.option("--kubeconfig", metavar="PATH", help="Else $KUBECONFIG, ~/.kube/config, the pod's service account.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig; else its current one.")

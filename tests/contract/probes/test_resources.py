@@ -105,20 +105,23 @@ async def test_a_thousand_probes_leave_no_descriptor_open() -> None:
 
 
 async def test_failed_and_cold_probes_leave_no_time_wait() -> None:
-    def waiting(port: int) -> int:
+    def waiting(port: int) -> set[str]:
+        """The client ends, as local addresses, that wait for a server on this port number."""
         wanted = f":{port:04X}"
         with open("/proc/net/tcp") as file:  # noqa: PTH123
             lines = [line.split() for line in file]
-        return sum(1 for line in lines if line[2].endswith(wanted) and line[3] == "06")
+        return {line[1] for line in lines if line[2].endswith(wanted) and line[3] == "06"}
 
     async with WireServer(answering(response())) as server:
+        # A server of another test may have had the same port a moment ago: its clients' ends wait for a minute.
+        before = waiting(server.port)
         for check in (HttpCheck(), TcpCheck(), GrpcCheck(), HttpCheck(expected_statuses=((404, 404),))):
             async with opened("http1", spec_for(server.port, check)) as endpoint:
                 for _ in range(20):
                     await endpoint.probe(timeout=2, cold=True)
         assert server.connections == 80
         await until(lambda: server.open_connections == 0)
-        assert waiting(server.port) == 0
+        assert waiting(server.port) <= before
 
 
 @contextmanager
