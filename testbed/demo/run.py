@@ -73,6 +73,9 @@ class Demo:
             observer = stack.enter_context(Observer(plane.kubeconfig))
             with self.step("Starting two replicas of the operator with the chart's account and arguments"):
                 replicas = stack.enter_context(OperatorReplicas(installation, restart=Restart.ALWAYS))
+                stack.push(
+                    lambda _kind, error, _trace: self._last_words(replicas) if isinstance(error, Exception) else None
+                )
             self.say(f"          leader: {replicas.leader().name}, standby: {replicas.standby().name}")
             with self.step("Applying 3 Regions and a FailoverPolicy; waiting until the policy is adopted and proved"):
                 plane.apply([scene.region_manifest(name, **spec) for name, spec in REGIONS.items()])
@@ -92,6 +95,11 @@ class Demo:
             self.say(f"Traffic moved twice, as the clients saw it. {time.monotonic() - self._began:.0f} s in all.")
             if keep:
                 self._keep(plane, gateway, scene)
+
+    def _last_words(self, replicas: OperatorReplicas) -> None:
+        """What the operator logged, when the demo ends badly."""
+        for member in replicas:
+            click.echo(f"\n--- {member.name}\n{member.tail(15)}", err=True)
 
     def _build(self) -> None:
         click.echo("Programs (built from pinned Go modules on the first run, about 15 minutes):")
@@ -178,6 +186,8 @@ def demo(keep: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: everything is taken down
     try:
         Demo().play(keep=keep)
+    except (AssertionError, OSError, RuntimeError) as error:  # TimeoutError is an OSError
+        raise click.ClickException(f"{type(error).__name__}: {error}") from error
     except KeyboardInterrupt:
         click.echo("\nStopped; everything is removed.")
         raise SystemExit(0 if keep else 130) from None
