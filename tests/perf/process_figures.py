@@ -39,5 +39,11 @@ def usage(pid: int) -> Usage:
     )
 
 
+def machine_cpu() -> float:
+    """Seconds that all cores together have been busy since the machine started."""
+    user, nice, system, _, _, interrupts, soft, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(map(int, (user, nice, system, interrupts, soft))) / _TICK
+
+
 def _megabytes(text: str) -> float:
     return int(text.split(maxsplit=1)[0]) * 1024 / 1e6

@@ -29,11 +29,13 @@ from testbed.operator.process import OperatorProcess
 from testbed.scene import eventually, policy, region
 from tests.perf.figures import Distribution, new_directory, save, say, table, verdict
 from tests.perf.idle_bench import NAMESPACE, publish, settled
-from tests.perf.process_figures import usage
+from tests.perf.process_figures import machine_cpu, usage
 from tests.perf.responders import Responders
 from tests.perf.watch import ApiWatch
 
 SIDES = ("a", "b")
+THRESHOLDS = {"recoveryPeriod": "1s", "degraded": {"errorRatePercent": 100}, "unhealthy": {"errorRatePercent": 100}}
+"""A region that was broken for long is Degraded for another minute, and then no candidate for the round after."""
 GROUP = f"/apis/regent.dev/v1alpha1/namespaces/{NAMESPACE}"
 MARKS = ("verdict", "planned", "committed", "weights written")
 
@@ -72,7 +74,12 @@ class Storm:
         """One application: two Regions, a route, a policy."""
         app, names = f"app-{number:03}", [f"{side}-{number:03}" for side in SIDES]
         servers = list(self.sides.values())
-        cluster.apply([region(name, endpoint=server.url(number)) for name, server in zip(names, servers, strict=True)])
+        cluster.apply(
+            [
+                region(name, endpoint=server.url(number), thresholds=THRESHOLDS)
+                for name, server in zip(names, servers, strict=True)
+            ]
+        )
         backends = [
             Backend(region=name, address=server.address, port=server.first_port + number)
             for name, server in zip(names, servers, strict=True)
@@ -114,6 +121,7 @@ class Storm:
         if isinstance(self.cluster, ControlPlane):
             pids |= {f"CPU-s {part.value}": self.cluster.process(part).pid for part in Component}
         found = Counter({name: usage(pid).cpu for name, pid in pids.items()})
+        found["CPU-s of everything on this machine"] = machine_cpu()
         for sample in self.operator.metrics():
             labels = sample.labels
             if sample.name == "regent_api_requests_total":
@@ -133,7 +141,7 @@ class Storm:
             items = self.cluster.api.get(f"{GROUP}/failoverpolicies")["items"]
             return not any((item.get("status") or {}).get("operation") for item in items)
 
-        eventually(healthy, what="all regions to be healthy", timeout=120.0, poll=0.5)
+        eventually(healthy, what="all regions to be healthy", timeout=240.0, poll=0.5)
         eventually(free, what="all policies to be free", timeout=60.0, poll=0.5)
 
     def _written(self, side: str) -> dict[str, float]:
