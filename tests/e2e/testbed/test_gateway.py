@@ -60,12 +60,15 @@ def test_all_requests_go_to_the_one_region_with_a_share(fresh_gateway: TraefikGa
         assert ask_many(fresh_gateway, 100) == {name: 100}
 
 
-def test_shares_are_exact(fresh_gateway: TraefikGateway) -> None:
+def test_shares_are_exact_to_one_request(fresh_gateway: TraefikGateway) -> None:
     give(fresh_gateway, eu=50, us=30, ap=20)
     before = fresh_gateway.requests_by_region("shop", NAMES)
-    assert ask_many(fresh_gateway, 100) == {"eu": 50, "us": 30, "ap": 20}
+    seen = ask_many(fresh_gateway, 1000)
+    # Traefik serves by earliest deadline in floating point: where deadlines tie, their order varies, so a window that
+    # begins or ends inside a tie is one request off, however long it is.
+    assert all(abs(seen[name] - share) <= 1 for name, share in {"eu": 500, "us": 300, "ap": 200}.items()), seen
     after = fresh_gateway.requests_by_region("shop", NAMES)
-    assert {name: after[name] - before[name] for name in NAMES} == {"eu": 50, "us": 30, "ap": 20}
+    assert {name: after[name] - before[name] for name in NAMES} == dict(seen)
 
 
 def test_the_route_is_accepted(fresh_gateway: TraefikGateway) -> None:
