@@ -63,3 +63,11 @@ class TargetProblemError(RegentError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class PromotionProblemError(RegentError):
+    """A promotion step cannot be done as it is. `reason` is CamelCase, the message says what to do."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

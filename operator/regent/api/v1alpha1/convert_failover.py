@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regent.api.v1alpha1.convert_options import transition
 from regent.api.v1alpha1.failover import Failover
 from regent.domain.failover.model import RunType
 from regent.domain.failover.runspec import Desired, RunSpec
@@ -40,5 +41,8 @@ def run_spec(obj: Mapping[str, Any]) -> RunSpec:
         schedule_time=spec.schedule_time.timestamp() if spec.schedule_time else None,
         desired=Desired(spec.control.desired),
         force=spec.control.force,
+        approved_plan=spec.control.approved_plan,
+        accept_data_loss=spec.control.accept_data_loss,
+        transition=transition(spec.transition) if spec.transition is not None else None,
         unsupported=tuple(unsupported),
     )

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regent.api.v1alpha1.convert_options import run_options
+from regent.api.v1alpha1.failoverpolicy import BlueGreen as BlueGreenModel
 from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
+from regent.api.v1alpha1.failoverpolicy import TrafficOverride as TrafficOverrideModel
 from regent.api.v1alpha1.failoverpolicy_safety import Triggers as TriggersModel
+from regent.api.v1alpha1.failoverpolicy_safety import Window as WindowModel
 from regent.api.v1alpha1.failoverpolicy_targets import Target
 from regent.domain.duration import parse_duration
 from regent.domain.failover.model import (
@@ -20,6 +24,7 @@ from regent.domain.failover.model import (
     Topology,
     Triggers,
 )
+from regent.domain.failover.options import BlueGreen, MaxShift, Preemption, TrafficOverride, Window
 from regent.domain.traffic.targets import TargetSpec, VerificationSpec
 
 
@@ -53,9 +58,15 @@ def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, .
             cooldown=parse_duration(spec.safety.cooldown),
             budget_failovers=spec.safety.budget.failovers,
             budget_per=parse_duration(spec.safety.budget.per),
+            max_shift=MaxShift(percent=spec.safety.max_shift.percent, per=parse_duration(spec.safety.max_shift.per)),
+            windows=tuple(map(_window, spec.safety.windows)),
         ),
         failback_mode=FailbackMode(spec.failback.mode or default_failback),
         failback_stabilization=parse_duration(spec.failback.stabilization),
+        blue_green=_blue_green(spec.blue_green),
+        preemption=Preemption(spec.preemption),
+        traffic_override=_override(spec.traffic_override),
+        options=run_options(spec),
         unsupported=_unsupported(spec),
         ignored=_ignored(spec),
     )
@@ -77,6 +88,36 @@ def _triggers(model: TriggersModel) -> Triggers:
         capacity=RateTrigger(threshold=capacity.available_percent, duration=parse_duration(capacity.for_))
         if capacity is not None and capacity.mode == "Enabled"
         else None,
+    )
+
+
+def _window(model: WindowModel) -> Window:
+    return Window(
+        start=model.start,
+        duration=parse_duration(model.duration),
+        time_zone=model.time_zone,
+        allow=tuple(str(kind) for kind in model.allow),
+    )
+
+
+def _blue_green(model: BlueGreenModel | None) -> BlueGreen | None:
+    if model is None:
+        return None
+    return BlueGreen(
+        blue=tuple(model.blue),
+        green=tuple(model.green),
+        desired=model.desired,
+        switch_after=parse_duration(model.switch_after),
+        observe=parse_duration(model.observe),
+    )
+
+
+def _override(model: TrafficOverrideModel | None) -> TrafficOverride | None:
+    if model is None:
+        return None
+    return TrafficOverride(
+        distribution={item.region: item.weight_percent for item in model.distribution},
+        expiration_time=model.expiration_time.timestamp(),
     )
 
 

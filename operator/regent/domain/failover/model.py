@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from regent.domain.failover.options import BlueGreen, MaxShift, Preemption, RunOptions, TrafficOverride, Window
 from regent.domain.health.model import AdminState, Health, RegionHealth
 
 
@@ -127,6 +128,8 @@ class Safety:
     cooldown: float = 300.0
     budget_failovers: int = 3
     budget_per: float = 6 * 3600.0
+    max_shift: MaxShift = field(default_factory=MaxShift)
+    windows: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,10 @@ class PolicySpec:
     safety: Safety = field(default_factory=Safety)
     failback_mode: FailbackMode = FailbackMode.MANUAL
     failback_stabilization: float = 120.0
+    blue_green: BlueGreen | None = None
+    preemption: Preemption = Preemption.NEVER
+    traffic_override: TrafficOverride | None = None
+    options: RunOptions = field(default_factory=RunOptions)
     unsupported: tuple[str, ...] = ()
     """Fields that ask for what this version does not do. Such a policy is held, never half obeyed."""
     ignored: tuple[str, ...] = ()

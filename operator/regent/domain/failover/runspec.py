@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from regent.domain.failover.model import RunType
+from regent.domain.failover.options import Transition
 
 LATEST = 600.0
 """A scheduled run that is later than this many seconds is cancelled: the world has moved on."""
@@ -36,5 +37,9 @@ class RunSpec:
     schedule_time: float | None = None
     desired: Desired = Desired.RUN
     force: bool = False
+    approved_plan: str = ""
+    accept_data_loss: bool = False
+    transition: Transition | None = None
+    """Replaces the policy's, where it is given."""
     unsupported: tuple[str, ...] = ()
     """Fields that ask for what this version does not do: the run is refused, never half obeyed."""

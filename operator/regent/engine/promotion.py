@@ -1,0 +1,99 @@
+"""The port of promotion steps: things that are active in one region and stand by in the others.
+
+A driver can always *observe* what it *promotes* and *demotes*, so that every effect is preceded by a look and a
+repeated one is harmless. Calls return as soon as the change is asked for; that it has happened is only known by
+observing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from regent.domain.failover.fence import Fence
+from regent.domain.failover.model import PolicySpec
+from regent.domain.failover.options import PromotionStep
+from regent.domain.failover.roles import RoleState, SyncState
+from regent.engine.ports import Cluster
+
+
+class PromotionDriver(Protocol):
+    """One promotion step of one policy, in all regions.
+
+    Every method raises ClusterError (UnavailableError when the region or its API cannot be reached: try again),
+    PromotionProblemError (the step cannot be done as it is; says what to do), FencedOffError (a greater fence has been
+    here: abort) and nothing else. Every call is bounded in time by its adapter.
+    """
+
+    @property
+    def step(self) -> PromotionStep:
+        """What the policy says about it."""
+        ...
+
+    async def observe(self, region: str) -> RoleState:
+        """Look at the step in `region`, past every cache. A region that cannot be reached is UNKNOWN, not an error."""
+        ...
+
+    async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
+        """Ask for the active role in `region`. `source` is where the role was (its peer from now on); `run` is
+        `namespace/name/uid` of the Failover, for deterministic names and idempotency keys."""
+        ...
+
+    async def demote(self, region: str, *, successor: str, fence: Fence, run: str) -> None:
+        """Ask for the standby role in `region`; `successor` is the region that gets or has the active role."""
+        ...
+
+    async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:
+        """Bring back the state whose `RoleState.snapshot` was taken before the run: replicas, patched fields, role."""
+        ...
+
+    async def sync(self, source: str, to: str) -> SyncState:
+        """Say whether `to` has replayed everything that `source` acknowledged before it was demoted. Steps without
+        data are always done."""
+        ...
+
+
+class DriverFactory(Protocol):
+    """Makes the promotion drivers of a policy."""
+
+    def drivers(self, policy: PolicySpec) -> Sequence[PromotionDriver]:
+        """Return one driver for each of `policy.options.promotion`, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolationState:
+    """What is known about a region that cannot be asked itself."""
+
+    proved: bool
+    """Nothing of the policy writes in the region any more, and nothing will before it is released."""
+    possible: bool
+    """Waiting longer can bring proof: an agent is known there. False: no agent, only a person can say."""
+    message: str
+    """For people: what is known, and what is waited for."""
+    retry_after: float = 1.0
+    """Seconds until it is worth asking again."""
+
+
+class Isolation(Protocol):
+    """Proof that a region which cannot be asked writes no more: its agent's word, or its agent's silence for long
+    enough."""
+
+    async def isolate(self, policy: PolicySpec, region: str, *, fence: Fence) -> IsolationState:
+        """Ask the region's agent to demote and quiesce its side of the policy, and say how far that is. Idempotent."""
+        ...
+
+
+class MemberAccess(Protocol):
+    """The Kubernetes API of a region."""
+
+    async def cluster(self, region: str, *, account: str = "") -> Cluster:
+        """Return the `ports.Cluster` where the objects of `region` are: its member cluster, or the hub when the Region
+        has no `spec.cluster`. `account`: `namespace:name` of the ServiceAccount to impersonate.
+
+        Raises:
+            UnavailableError: not reachable now, or its identity is not proved.
+            PromotionProblemError: the Region or its Secret is wrong; says what to do.
+        """
+        ...
