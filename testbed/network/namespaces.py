@@ -219,11 +219,13 @@ class NetworkNamespaces:
                 "link set eth0 addrgenmode none",
                 f"addr add {member.address}/24 dev eth0",
                 "link set eth0 up",
-                f"neigh add {subnet.address(_HOST)} lladdr {_mac(subnet, _HOST)} dev eth0 nud permanent",
+                f"neigh replace {subnet.address(_HOST)} lladdr {_mac(subnet, _HOST)} dev eth0 nud permanent",
             ],
             namespace=member.full_name,
         )
-        ip([f"neigh add {member.address} lladdr {mac} dev {subnet.link_name} nud permanent"])
+        # Replaced, not added: somebody may have asked for this address already (an operator that still probes a region
+        # of the scene before), and then the kernel keeps an entry of its own for it.
+        ip([f"neigh replace {member.address} lladdr {mac} dev {subnet.link_name} nud permanent"])
         self._members[name] = member
         return member
 

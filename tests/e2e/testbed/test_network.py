@@ -86,6 +86,24 @@ def test_a_cut_link_stays_silent_and_heals_at_once_however_long_it_was_down(
     assert "PERMANENT" in network["eu"].run(["ip", "neigh", "show", network.host_address])
 
 
+def test_a_region_can_be_added_at_an_address_that_somebody_asks_for_already() -> None:
+    with NetworkNamespaces() as network:
+        first = network.add("first").address
+        asked = f"{first.rpartition('.')[0]}.{int(first.rpartition('.')[2]) + 1}"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            # The kernel now keeps an entry for that neighbour, and looks for it.
+            asker.sendto(b"anybody there?", (asked, 9))
+        assert asked in subprocess.run(["ip", "neigh"], check=True, capture_output=True, text=True).stdout
+        second = network.add("second")
+        assert second.address == asked
+        assert (
+            "PERMANENT"
+            in subprocess.run(
+                ["ip", "neigh", "show", second.address], check=True, capture_output=True, text=True
+            ).stdout
+        )
+
+
 def test_dropping_one_port_leaves_the_others(networked: Region) -> None:
     networked.drop(networked.ports.http)
     with pytest.raises(TimeoutError):
