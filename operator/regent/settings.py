@@ -120,7 +120,7 @@ class EgressSettings(_Section):
     """Where hooks, webhooks and verification requests may go."""
 
     allow_loopback: bool = False
-    """Also loopback and link-local addresses. Off, because those reach the pod itself and cloud metadata services."""
+    """Also loopback and link-local addresses. Off, because those reach the pod itself and what serves its node."""
 
 
 class WatchSettings(_Section):
@@ -154,7 +154,8 @@ class Settings(_Section):
     namespace: _Name = "regent-system"
     """Regent's own namespace: its Lease, and the Secrets that Regions refer to."""
     secret_namespaces: Annotated[list[_Name], Field(max_length=100)] = []
-    """Further namespaces whose Secrets Regions may refer to. Each needs the Role that the chart makes for it."""
+    """Further namespaces whose Secrets are read: by Regions that refer to them, and by the policies in them (keys that
+    sign hooks, notifications, webhooks). Each needs the Role that the chart makes for it."""
     kubernetes: KubernetesSettings = KubernetesSettings()
     http: HttpSettings = HttpSettings()
     leader_election: LeaderElectionSettings = LeaderElectionSettings()

@@ -20,6 +20,8 @@ import uvloop
 from regent import __version__
 from regent.adapters import logging as logs
 from regent.adapters.clock import LeaseClock, SystemClock
+from regent.adapters.egress.client import GuardedClient
+from regent.adapters.egress.egress import Egress
 from regent.adapters.host import HostSignals
 from regent.adapters.kopf.bridge import WatchBridge
 from regent.adapters.kubernetes.client import KubernetesCluster
@@ -110,6 +112,9 @@ class Operator:
             metrics=metrics,
             install_signal_handlers=self.install_signal_handlers,
         )
+        # What leads to endpoints of users: guarded, and `_egress` signs as well.
+        self._receivers = GuardedClient(allow_loopback=settings.egress.allow_loopback)
+        self._egress = Egress(self._receivers, clock=clock, jitter=random.random, metrics=metrics)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -183,6 +188,7 @@ class Operator:
             await self._tracker.close()
             await self._probes.close()
             await self._members.close()
+            self._receivers.close()
             for cluster in self._clusters:
                 await cluster.close()
 
@@ -208,7 +214,7 @@ class Operator:
         alignment = Alignment(
             clock=clock,
             leadership=leadership,
-            verifier=HttpVerifier(allow_loopback=self._settings.egress.allow_loopback),
+            verifier=HttpVerifier(self._receivers),
             metrics=metrics,
         )
         executor = RunExecutor(

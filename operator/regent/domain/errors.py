@@ -71,3 +71,16 @@ class PromotionProblemError(RegentError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class ReceiverError(RegentError):
+    """An HTTP endpoint of the user's could not be called, or what it answered cannot be used.
+
+    `reason` is CamelCase; the message names the endpoint without path and query, which may hold credentials.
+    `retryable` tells whether the same call may work later; the request may have arrived all the same.
+    """
+
+    def __init__(self, reason: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retryable = retryable

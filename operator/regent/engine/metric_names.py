@@ -81,6 +81,13 @@ METRICS: tuple[Metric, ...] = (
         "regent_target_writes_total", "Writes of weights, by kind of target and result (written, failed).",
         "namespace", "policy", "target", "result",
     ),
+    # Requests to endpoints of the users.
+    _counter(
+        "regent_receiver_requests_total",
+        "Messages to endpoints of users, by purpose (hook, notification, promotion, target) and result (2xx to 5xx, "
+        "or the reason why there was no answer).",
+        "purpose", "result",
+    ),
     # Health: probes, regions, the observer itself.
     _gauge("regent_region_health", "1 for the health that the region has, 0 for the others.", "region", "health"),
     _histogram("regent_probe_duration_seconds", "Latency of scheduled probes.", "region", buckets=PROBES),

@@ -65,7 +65,7 @@ def test_every_setting_is_read() -> None:
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("egress.allow_loopback", "self._settings.egress.allow_loopback"),
+        ("egress.allow_loopback", "settings.egress.allow_loopback"),
         ("reconcile.workers", "settings.reconcile.workers"),
         ("leader_election.lease_name", "election.lease_name"),
         ("kubernetes.connections", "kubernetes.connections"),

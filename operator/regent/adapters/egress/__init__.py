@@ -1,0 +1,1 @@
+"""Requests to HTTP endpoints of the user's: guarded addresses, bounded answers, signatures."""

@@ -1,0 +1,77 @@
+"""A receiver of signed messages on loopback, and the check of its signatures as the specification words it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import ssl
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tests.fakes.wire import Peer, WireServer, response
+
+Answering = Callable[["Message"], bytes]
+
+
+class Message(NamedTuple):
+    """One request as it came in."""
+
+    number: int
+    head: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Receiver(WireServer):
+    """Keeps what it is sent and answers with what `answer` makes of it (bytes of a whole HTTP answer)."""
+
+    def __init__(self, answer: Answering = lambda _: response(b"{}"), *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(self._serve, tls=tls)
+        self._answer = answer
+        self.messages: list[Message] = []
+        self.release = asyncio.Event()
+        self.release.set()
+        self.busy = 0
+        self.busiest = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _serve(self, peer: Peer) -> None:
+        async for raw in peer.requests():
+            message = await self._read(peer, raw)
+            self.messages.append(message)
+            self.busy += 1
+            self.busiest = max(self.busiest, self.busy)
+            try:
+                await self.release.wait()
+                await peer.send(self._answer(message))
+            finally:
+                self.busy -= 1
+
+    async def _read(self, peer: Peer, raw: bytes) -> Message:
+        head, *fields = raw.decode("latin-1").strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+        body = await peer.reader.readexactly(int(headers.get("content-length", "0")))
+        return Message(number=len(self.messages) + 1, head=head, headers=headers, body=body)
+
+
+def is_signed(message: Message, key: bytes) -> bool:
+    """Verify as Standard Webhooks 1.0.0 tells receivers to: written from its text, not from the sender's code."""
+    signed = b".".join([
+        message.headers["webhook-id"].encode(), message.headers["webhook-timestamp"].encode(), message.body
+    ])  # fmt: skip
+    expected = hmac.digest(key, signed, hashlib.sha256)
+    for entry in message.headers.get("webhook-signature", "").split(" "):
+        version, _, signature = entry.partition(",")
+        if version == "v1" and hmac.compare_digest(base64.b64decode(signature), expected):
+            return True
+    return False
