@@ -31,6 +31,7 @@ from regent.adapters.kubernetes.lease import LeaseElector, request_timeout
 from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
+from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
 from regent.adapters.traffic.http_route import RouteTargets
 from regent.adapters.traffic.verification import HttpVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
@@ -45,6 +46,7 @@ from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.reconcile import Reconciler, Workers
+from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
@@ -138,6 +140,18 @@ class Operator:
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
+        self._access = RegionAccess(
+            store=self._store,
+            read_reference=lambda region: region_plan(region).facts.cluster,
+            # Over the failover's connections, and with a pool of its own: see the module.
+            secrets=RegionSecrets(
+                cluster=self._failover_cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
+            ),
+            members=MemberClusterPool(clock=clock, metrics=metrics),
+            hub=lambda account: self._failover_cluster.acting_as(account) if account else self._failover_cluster,
+            clock=clock,
+        )
+        self._drivers = PromotionDrivers(object_drivers(self._access))
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,
@@ -189,6 +203,7 @@ class Operator:
             await self._probes.close()
             await self._members.close()
             self._receivers.close()
+            await self._access.close()
             for cluster in self._clusters:
                 await cluster.close()
 

@@ -33,6 +33,7 @@ MAY_SPAWN: dict[str, str] = {
     "engine/reconcile.py": "its workers are gathered, and cancelled when one ends",
     "engine/probing.py": "a probe's task never raises, and goes with its target; closings are awaited",
     "engine/region_clusters.py": "a check logs and reports every error itself, and is cancelled and awaited at the end",
+    "engine/region_access.py": "closings of connections: a failing one is logged, and all are awaited at the end",
     "adapters/probes/connect.py": "attempts on several addresses race; all are awaited or cancelled before it returns",
     "adapters/kopf/bridge.py": "waits for an event beside kopf's own tasks, and is cancelled when it returns",
 }

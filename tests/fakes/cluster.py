@@ -21,6 +21,7 @@ from regent.domain.errors import (
     NotFoundError,
     UnavailableError,
 )
+from regent.domain.merge_patch import merged
 from regent.engine import resources
 from regent.engine.ports import Object
 from regent.engine.resources import Resource
@@ -58,6 +59,8 @@ class FakeCluster:
     def __init__(self, *, wall: Callable[[], str] = lambda: "2026-01-01T00:00:00Z") -> None:
         self.calls: list[tuple[str, Resource, str, str]] = []
         """Every call as (verb, resource, namespace, name), in order."""
+        self.served = {value for value in vars(resources).values() if isinstance(value, Resource)}
+        """The kinds that `discover` finds."""
         self._wall = wall
         self._objects: dict[Resource, dict[tuple[str, str], Object]] = {}
         self._version = 100
@@ -158,6 +161,31 @@ class FakeCluster:
         if "status" in obj:
             new["status"] = copy.deepcopy(obj["status"])
         return await self._answer(self._update(resource, old, new), fault)
+
+    async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+        fault = self._enter("patch", resource, namespace, name)
+        old = self._objects.get(resource, {}).get((namespace, name))
+        if old is None:
+            raise NotFoundError(f"{resource.kind} {namespace}/{name} not found", status=404, reason="NotFound")
+        new = merged(old, change)
+        metadata = new["metadata"]
+        if metadata.get("resourceVersion") not in (None, "", old["metadata"]["resourceVersion"]):
+            raise ConflictError("the object has been modified", status=409, reason="Conflict")
+        for field in ("name", "namespace", "uid"):
+            if metadata.get(field) != old["metadata"].get(field):
+                raise InvalidError(f"metadata.{field}: field is immutable", status=422)
+        if resource in WITH_STATUS:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = copy.deepcopy(old["status"])
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        return await self._answer(self._update(resource, old, new), fault)
+
+    async def discover(self, api_version: str, kind: str) -> Resource:
+        for resource in self.served:
+            if (resource.api_version, resource.kind) == (api_version, kind):
+                return resource
+        raise NotFoundError(f"the API server knows no {kind} in {api_version}", status=404, reason="NotFound")
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         fault = self._enter("delete", resource, namespace, name)

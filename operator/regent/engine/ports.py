@@ -55,6 +55,15 @@ class Cluster(Protocol):
         """PUT to the status subresource with the object's resourceVersion; ConflictError when somebody wrote since."""
         ...
 
+    async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+        """Apply a JSON merge patch. `metadata.resourceVersion` in it makes it a compare-and-set: ConflictError when
+        somebody wrote since, also when the object was made anew. Without it the last writer wins."""
+        ...
+
+    async def discover(self, api_version: str, kind: str) -> Resource:
+        """Return where objects of this kind are served; NotFoundError when the API server does not know it."""
+        ...
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object with exactly this uid; NotFoundError when it is gone, ConflictError when it is another."""
         ...

@@ -24,6 +24,7 @@ from tests.fakes.ports import FakeMetrics
 
 pytestmark = pytest.mark.cluster
 
+SELF_REVIEWS = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 
 
@@ -236,3 +237,63 @@ async def test_writes_of_failovers_do_not_wait_for_a_full_pool(control_plane: An
     finally:
         await busy.close()
         await free.close()
+
+
+async def test_acting_as_a_service_account_has_its_name_its_groups_and_its_rights(
+    control_plane: Any, cluster: KubernetesCluster, namespace: str
+) -> None:
+    """Only the user is named: the server knows the groups of a ServiceAccount, and we need no right to name any."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": "shop"}}
+    await asyncio.to_thread(control_plane.apply, account)
+    shop = cluster.acting_as(f"{namespace}:shop")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    found = (await shop.create(SELF_REVIEWS, review))["status"]["userInfo"]
+    assert found["username"] == f"system:serviceaccount:{namespace}:shop"
+    groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"}
+    assert set(found["groups"]) == groups
+    with pytest.raises(ForbiddenError, match="shop"):
+        await shop.list(CONFIG_MAPS, namespace)
+    await cluster.list(CONFIG_MAPS, namespace)  # which we still may ourselves
+
+
+async def test_acting_as_needs_the_verb_impersonate_on_that_account_alone(control_plane: Any, namespace: str) -> None:
+    accounts = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name}}
+        for name in ("regent", "shop", "other")
+    ]
+    meta = {"namespace": namespace, "name": "impersonate"}
+    rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["shop"], "verbs": ["impersonate"]}
+    rbac = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]}
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "impersonate"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "regent"}],
+    }
+    await asyncio.to_thread(control_plane.apply, [*accounts, role, binding])
+    regent = await make(await asyncio.to_thread(control_plane.service_account_kubeconfig, namespace, "regent"))
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    try:
+        found = await regent.acting_as(f"{namespace}:shop").create(SELF_REVIEWS, review)
+        assert found["status"]["userInfo"]["username"] == f"system:serviceaccount:{namespace}:shop"
+        with pytest.raises(ForbiddenError, match="impersonate"):
+            await regent.acting_as(f"{namespace}:other").create(SELF_REVIEWS, review)
+    finally:
+        await regent.close()
+
+
+async def test_nothing_is_sent_by_a_client_that_is_closed_nor_by_one_that_acts_over_it(control_plane: Any) -> None:
+    made = await make(control_plane.kubeconfig)
+    other = made.acting_as("default:default")
+    await made.close()
+    for closed in (made, other):
+        with pytest.raises(UnavailableError, match="closed"):
+            await closed.ping()
+
+
+@pytest.mark.parametrize("account", ["shop", ":shop", "shop:", "a:b:c", ""])
+async def test_an_account_is_a_namespace_and_a_name(cluster: KubernetesCluster, account: str) -> None:
+    with pytest.raises(ValueError, match="namespace:name"):
+        cluster.acting_as(account)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError, UnavailableError
-from regent.engine.resources import FAILOVER_POLICIES, LEASES, REGIONS, SERVICES
+from regent.engine.resources import DEPLOYMENTS, FAILOVER_POLICIES, LEASES, REGIONS, SERVICES, Resource
 from tests.contract.cluster.conftest import Bench
 
 
@@ -133,6 +133,58 @@ async def test_a_write_to_a_namesake_of_another_uid_conflicts(bench: Bench) -> N
     created["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
     with pytest.raises(ConflictError):
         await bench.cluster.replace(REGIONS, created)
+
+
+async def test_a_merge_patch_changes_what_it_names_and_nothing_else(bench: Bench) -> None:
+    created = await bench.cluster.create(REGIONS, region(bench, tier="a", old="x"))
+    await bench.cluster.replace_status(REGIONS, health(created, "fine"))
+    change = {
+        "metadata": {"labels": {"old": None, "new": "y"}},
+        "spec": {"displayName": "Ireland"},
+        "status": {"message": "smuggled"},
+    }
+    patched = await bench.cluster.patch(REGIONS, "", bench.name("a"), change)
+    assert patched["metadata"]["labels"] == {"tier": "a", "new": "y"}
+    assert patched["spec"] == {**created["spec"], "displayName": "Ireland"}
+    assert patched["status"]["message"] == "fine"
+    assert patched["metadata"]["generation"] == 2
+    again = await bench.cluster.patch(REGIONS, "", bench.name("a"), change)
+    assert again["metadata"]["resourceVersion"] == patched["metadata"]["resourceVersion"]
+
+
+async def test_a_merge_patch_with_a_version_is_a_compare_and_set(bench: Bench) -> None:
+    created = await bench.cluster.create(REGIONS, region(bench))
+    name, version = bench.name("a"), created["metadata"]["resourceVersion"]
+    change = {"metadata": {"resourceVersion": version}, "spec": {"displayName": "one"}}
+    await bench.cluster.patch(REGIONS, "", name, change)
+    with pytest.raises(ConflictError):
+        await bench.cluster.patch(REGIONS, "", name, {**change, "spec": {"displayName": "two"}})
+    assert (await bench.cluster.get(REGIONS, "", name))["spec"]["displayName"] == "one"
+    found = await bench.cluster.patch(REGIONS, "", name, {"spec": {"displayName": "three"}})
+    assert found["spec"]["displayName"] == "three"
+    await bench.cluster.delete(REGIONS, "", name, uid=created["metadata"]["uid"])
+    await bench.cluster.create(REGIONS, region(bench))
+    stale = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": {"displayName": "four"}}
+    with pytest.raises(ConflictError):
+        await bench.cluster.patch(REGIONS, "", name, stale)
+
+
+async def test_a_patch_of_nothing_is_not_found_and_a_name_is_not_patched(bench: Bench) -> None:
+    with pytest.raises(NotFoundError):
+        await bench.cluster.patch(REGIONS, "", bench.name("a"), {"spec": {"displayName": "x"}})
+    await bench.cluster.create(REGIONS, region(bench))
+    with pytest.raises(InvalidError):
+        await bench.cluster.patch(REGIONS, "", bench.name("a"), {"metadata": {"name": bench.name("b")}})
+
+
+async def test_a_kind_is_discovered_by_what_objects_say_of_themselves(bench: Bench) -> None:
+    assert await bench.cluster.discover("apps/v1", "Deployment") == DEPLOYMENTS
+    assert await bench.cluster.discover("v1", "Service") == SERVICES
+    assert await bench.cluster.discover(REGIONS.api_version, "Region") == REGIONS
+    for api_version, kind in (("apps/v1", "Deploymint"), ("nobody.example.com/v1", "Deployment"), ("v9", "Service")):
+        with pytest.raises(NotFoundError):
+            await bench.cluster.discover(api_version, kind)
+    assert isinstance(await bench.cluster.discover("apps/v1", "Deployment"), Resource), "and again, remembered"
 
 
 async def test_delete_only_the_object_with_this_uid(bench: Bench) -> None:

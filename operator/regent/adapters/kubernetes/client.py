@@ -8,6 +8,7 @@ pool of its own: the writes of a failover use a second one, so that a storm of s
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,7 @@ from regent.engine.resources import Resource
 
 FIELD_MANAGER = "regent"
 MANAGED = {"fieldManager": FIELD_MANAGER}
+MERGE_PATCH = "application/merge-patch+json"
 CHUNK = 500
 """Objects per answer of a LIST."""
 GONE = 410
@@ -50,6 +52,24 @@ class KubernetesCluster:
         self.last_answer: float | None = None
         """Monotonic time of the API server's last answer, whatever it was; None before the first."""
         self._dated: tuple[str, float] | None = None
+        self._impersonation: dict[str, str] = {}
+        self._discovered: dict[tuple[str, str], Resource] = {}
+        self._closed = asyncio.Event()
+
+    def acting_as(self, account: str) -> KubernetesCluster:
+        """Return a client that acts as the ServiceAccount `account` (`namespace:name`) over the same connections.
+
+        The server adds the account's groups by itself when only the user is named, so that the verb `impersonate` on
+        that ServiceAccount is all that our own account needs: a right to impersonate groups would reach much further.
+        """
+        namespace, separator, name = account.partition(":")
+        if not (namespace and separator and name) or ":" in name:
+            raise ValueError(f"{account!r} is no ServiceAccount: write namespace:name")
+        other = copy.copy(self)
+        other._impersonation = {"Impersonate-User": f"system:serviceaccount:{namespace}:{name}"}
+        # What is served is the same for everybody, but each account is to be refused by its own rights.
+        other._discovered = {}
+        return other
 
     def clock_offset(self) -> float | None:
         """Seconds that the API server's clock was ahead of ours at its last answer, to the second; None: not known."""
@@ -93,6 +113,27 @@ class KubernetesCluster:
         path = _path(resource, namespace, name) + "/status"
         return cast(Object, await self._request("PUT", resource, path, MANAGED, obj, name=name))
 
+    async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
+        """PATCH with a JSON merge patch; `metadata.resourceVersion` in it makes it a compare-and-set."""
+        path = _path(resource, namespace, name)
+        return cast(Object, await self._request("PATCH", resource, path, MANAGED, change, name=name))
+
+    async def discover(self, api_version: str, kind: str) -> Resource:
+        """Return where objects of this kind are served; NotFoundError when the API server does not know it."""
+        known = self._discovered.get((api_version, kind))
+        if known is not None:
+            return known
+        group, _, version = api_version.rpartition("/")
+        wanted = Resource(group, version, "", kind)
+        found = await self._request("GET", wanted, _root(wanted), verb="discover")
+        for entry in found.get("resources") or ():
+            # Subresources are listed beside the resources, some (scale) under kinds of their own.
+            if entry.get("kind") == kind and "/" not in str(entry.get("name", "/")):
+                known = Resource(group, version, str(entry["name"]), kind, namespaced=bool(entry.get("namespaced")))
+                self._discovered[api_version, kind] = known
+                return known
+        raise NotFoundError(f"the API server knows no {kind} in {api_version}", status=404, reason="NotFound")
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete the object with exactly this uid; NotFoundError when it is gone, ConflictError when it is another."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
@@ -112,7 +153,8 @@ class KubernetesCluster:
         await self._request("GET", _SERVER, "/version", verb="ping")
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, also those of clients that act as others over them."""
+        self._closed.set()
         await self._client.close()
 
     async def _list(self, resource: Resource, path: str, query: dict[str, str]) -> Sequence[Object]:
@@ -146,9 +188,14 @@ class KubernetesCluster:
         started = self._clock.monotonic()
         code = "0"
         try:
-            headers = {"Accept": "application/json", "Content-Type": "application/json", **self._client.default_headers}
+            content_type = MERGE_PATCH if method == "PATCH" else "application/json"
+            headers = {"Accept": "application/json", "Content-Type": content_type, **self._client.default_headers}
+            headers.update(self._impersonation)
             if authorization := await self._connection.authorization():
                 headers["authorization"] = authorization
+            if self._closed.is_set():
+                # The library would open a new session, which nobody would close.
+                raise ConnectionError("the client has been closed")
             response = await self._client.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=self._timeout
             )

@@ -7,6 +7,7 @@ kubeconfig is refused before it is used: only inline credentials over verified T
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -37,19 +38,25 @@ _HOME_OF_THE_UID = resources.NAMESPACES
 
 
 class MemberClusterPool:
-    """Implements `regent.engine.region_clusters.MemberClusters`: one client for each region, as long as its kubeconfig
-    stays the same."""
+    """Implements `regent.engine.region_clusters.MemberClusters` and `regent.engine.region_access.MemberClients`: one
+    client for each region, as long as its kubeconfig stays the same."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock
         self._metrics = metrics
         self._members: dict[str, tuple[str, KubernetesCluster]] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
 
     async def identify(self, region: str, kubeconfig: str) -> str:
         """Return the uid of kube-system; see the port for the errors."""
         member = await self._member(region, kubeconfig)
         found = await member.get(_HOME_OF_THE_UID, "", "kube-system")
         return str(found["metadata"]["uid"])
+
+    async def client(self, region: str, kubeconfig: str, *, account: str = "") -> KubernetesCluster:
+        """Return the region's client; see the port. It is closed when the kubeconfig changes or by `forget`."""
+        member = await self._member(region, kubeconfig)
+        return member.acting_as(account) if account else member
 
     async def forget(self, region: str) -> None:
         """Close the region's connections."""
@@ -64,14 +71,16 @@ class MemberClusterPool:
 
     async def _member(self, region: str, kubeconfig: str) -> KubernetesCluster:
         digest = hashlib.sha256(kubeconfig.encode()).hexdigest()
-        known = self._members.get(region)
-        if known is not None and known[0] == digest:
-            return known[1]
-        await self.forget(region)
-        connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
-        member = self._client(connection)
-        self._members[region] = (digest, member)
-        return member
+        # One at a time: of two clients made at once for a region, one would never be closed.
+        async with self._opening.setdefault(region, asyncio.Lock()):
+            known = self._members.get(region)
+            if known is not None and known[0] == digest:
+                return known[1]
+            await self.forget(region)
+            connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
+            member = self._client(connection)
+            self._members[region] = (digest, member)
+            return member
 
     def _client(self, connection: Connection) -> KubernetesCluster:
         try:

@@ -27,8 +27,9 @@ from regent.engine.resync import WATCHED
 
 SOURCE = Path(regent.__file__).parent
 LEFT_OUT = ("cli/", "api/", "adapters/kubernetes/rbac.py")
-PASSED_ON = frozenset({"engine/status.py", "engine/resync.py"})
-"""Modules that get the resource from their callers, whose calls are read instead."""
+PASSED_ON = frozenset({"engine/status.py", "engine/resync.py", "adapters/promotion/objects.py"})
+"""Modules that get the resource from their callers, whose calls are read instead; those of the promotion drivers make
+rules of their own (`regent.adapters.promotion.rules`)."""
 
 VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     # method: (verb, subresource) …
@@ -37,6 +38,7 @@ VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     "create": (("create", ""),),
     "replace": (("update", ""),),
     "replace_status": (("update", "status"),),
+    "patch": (("patch", ""),),
     "delete": (("delete", ""),),
     "transact": (("get", ""), ("update", "status")),
 }

@@ -1,0 +1,28 @@
+"""The clusters of a few regions in memory, for promotion drivers: implements `regent.engine.promotion.MemberAccess`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from regent.domain.errors import UnavailableError
+from tests.fakes.cluster import FakeCluster
+
+
+class FakeMembers:
+    """A cluster for each region, made when it is asked for."""
+
+    def __init__(self) -> None:
+        self.clusters: dict[str, FakeCluster] = defaultdict(FakeCluster)
+        self.down: set[str] = set()
+        self.accounts: list[tuple[str, str]] = []
+        """(region, account) of every access, in order."""
+
+    async def cluster(self, region: str, *, account: str = "") -> FakeCluster:
+        self.accounts.append((region, account))
+        if region in self.down:
+            raise UnavailableError(f"the cluster of region {region} does not answer", reason="Timeout")
+        return self.clusters[region]
+
+    def used(self) -> set[tuple[str, str]]:
+        """Everything that was done anywhere, as (plural, verb of RBAC)."""
+        return {(resource.plural, verb) for cluster in self.clusters.values() for verb, resource, _, _ in cluster.calls}
