@@ -11,7 +11,7 @@ from regent.engine.policy_writes import active_fields
 from regent.engine.ports import Clock, Object, Recorder
 from regent.engine.records import annotations_of, policy_state, status_of
 from regent.engine.resources import FAILOVER_POLICIES
-from regent.engine.runs import Context
+from regent.engine.run_context import Context
 from regent.engine.status import StatusWriter
 from regent.engine.traffic import TargetState
 

@@ -13,23 +13,6 @@ from typing import Any
 
 from regent.domain.conditions import Condition, merge
 
-STEPS = (
-    "Accept",
-    "Observe",
-    "Recheck",
-    "Decide",
-    "Snapshot",
-    "Approve",
-    "Commit",
-    "Isolate",
-    "FinalSync",
-    "Promote",
-    "Verify",
-    "Shift",
-    "Stabilize",
-    "Reverse",
-    "Finalize",
-)
 FINISHED = frozenset({"Succeeded", "Skipped"})
 
 
@@ -44,7 +27,7 @@ class Journal:
     def __init__(self, run: Mapping[str, Any], *, now: str) -> None:
         self.status: dict[str, Any] = copy.deepcopy(dict(run.get("status") or {}))
         self._generation = int(run["metadata"].get("generation", 1))
-        self._now = now
+        self.now = now
         self.status["observedGeneration"] = self._generation
 
     def step(self, name: str, state: str, message: str = "", *, attempt: int = 1) -> Journal:
@@ -55,11 +38,11 @@ class Journal:
             entry = {"attempt": attempt, "name": name, "state": "Pending", "tries": 0}
             steps.append(entry)
         if state != "Skipped" and "startTime" not in entry:
-            entry["startTime"] = self._now
+            entry["startTime"] = self.now
         if state == "Running" or (state == "Succeeded" and entry["state"] == "Pending"):
             entry["tries"] = int(entry["tries"]) + 1
         if state in FINISHED or state == "Failed":
-            entry["completionTime"] = self._now
+            entry["completionTime"] = self.now
         entry["state"] = state
         if message:
             entry["message"] = message[:1024]
@@ -71,7 +54,7 @@ class Journal:
         self.status["conditions"] = merge(
             self.status.get("conditions") or [],
             [Condition(kind, status, reason, message)],
-            now=self._now,
+            now=self.now,
             generation=self._generation,
         )
         return self

@@ -24,10 +24,12 @@ from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.history import prune, runs_of
 from regent.engine.policy_status import Findings, compose
 from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
+from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
-from regent.engine.runs import Advance, Context, RunExecutor
+from regent.engine.run_context import Advance, Context
+from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -60,7 +62,9 @@ class PolicyReconciler:
         clock: Clock,
         recorder: Recorder,
         metrics: Metrics,
+        drivers: DriverFactory | None = None,
     ) -> None:
+        self._drivers = drivers or NoDrivers()
         self._cluster = cluster
         self._store = store
         self._status = status
@@ -104,15 +108,19 @@ class PolicyReconciler:
     async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
         """Runs first: what is committed comes before anything new."""
         waits: list[float | None] = []
+        actions: list[str] = []
         advance = await self._held_operation(context)
         if advance is not None and not advance.over:
-            return _soonest(advance.retry_after, await self._show(context, Steady(), advance.reports, None))
+            context = self._regather(context, target_specs)
+            shown = await self._show(context, Steady(), advance.reports, None, action=advance.action)
+            return _soonest(advance.retry_after, shown)
         if advance is not None:
             context = self._regather(context, target_specs)
         for run in [run for run in context.runs if not is_over(run)]:
             advance = await self._advance(context, run)
             context = self._regather(context, target_specs)
             waits.append(advance.retry_after)
+            actions.append(advance.action)
             if context.state.operation is not None:
                 # The commit has said already what is going on. Showing more can wait for the next visit: when many
                 # policies fail over at once, every write that is not a weight keeps a weight waiting.
@@ -122,13 +130,15 @@ class PolicyReconciler:
             run = await self._executor.start(context, decision)
             context = self._regather(context, target_specs)
             advance = await self._advance(context, run)
+            actions.append(advance.action)
             context = self._regather(context, target_specs)
             if context.state.operation is not None:
                 return advance.retry_after
             decision = decide(context.snapshot)
         reports = await self._keep(context, decision)
         await prune(self._cluster, self._store, context.policy, context.runs)
-        return _soonest(*waits, await self._show(context, _shown(decision), reports, None))
+        action = next(filter(None, actions), "")
+        return _soonest(*waits, await self._show(context, _shown(decision), reports, None, action=action))
 
     async def _held_operation(self, context: Context) -> Advance | None:
         """Take the committed run forward; None when no run holds the policy."""
@@ -182,7 +192,13 @@ class PolicyReconciler:
         )
 
     async def _show(
-        self, context: Context, decision: Decision, reports: Sequence[TargetReport], problem: Condition | None
+        self,
+        context: Context,
+        decision: Decision,
+        reports: Sequence[TargetReport],
+        problem: Condition | None,
+        *,
+        action: str = "",
     ) -> float | None:
         """Write the status, speak of a new hold, and return when the picture may change by itself."""
         spec = context.spec
@@ -193,7 +209,9 @@ class PolicyReconciler:
                 retry_after=decision.retry_after,
                 failback_pending=decision.failback_pending,
             )
-        findings = Findings(snapshot=context.snapshot, decision=decision, reports=reports, problem=problem)
+        findings = Findings(
+            snapshot=context.snapshot, decision=decision, reports=reports, problem=problem, action=action
+        )
         now = rfc3339(self._clock.wall())
         await self._status.transact(
             FAILOVER_POLICIES,
@@ -258,6 +276,7 @@ class PolicyReconciler:
             snapshot=self._snapshots.build(spec, state, runs),
             targets=self._targets.targets(spec, target_specs),
             runs=runs,
+            drivers=self._drivers.drivers(spec),
         )
 
     def _regather(self, context: Context, target_specs: Sequence[TargetSpec]) -> Context:

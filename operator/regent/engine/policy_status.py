@@ -39,6 +39,8 @@ class Findings:
     reports: Sequence[TargetReport] = ()
     problem: Condition | None = None
     """Why the policy is not Ready, when that is not a target's fault."""
+    action: str = ""
+    """What a run waits for that a person can do."""
 
 
 def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -
     cooldown = cooldown_of(snapshot)
     status["observedGeneration"] = spec.generation
     status["phase"] = phase(policy, findings, cooldown)
-    status["effective"] = {"fencing": "BestEffort", "failbackMode": spec.failback_mode.value}
+    status["effective"] = {"fencing": spec.options.fencing.value, "failbackMode": spec.failback_mode.value}
     candidates = findings.decision.candidates
     status["candidates"] = candidate_rows(candidates)
     if findings.reports or not spec.regions:
@@ -95,7 +97,9 @@ def conditions(findings: Findings, cooldown: Cooldown) -> list[Condition]:
         _ready(findings),
         _failover_ready(decision.candidates, snapshot),
         _active_healthy(snapshot),
-        _action_required(snapshot, decision),
+        Condition("ActionRequired", "True", "RunWaits", findings.action)
+        if findings.action
+        else _action_required(snapshot, decision),
         *_progressing(snapshot, decision),
         _verified(findings.reports),
         Condition("SplitBrainSuspected", "False", "NoSign", ""),

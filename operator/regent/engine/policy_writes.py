@@ -10,7 +10,7 @@ from regent.domain.conditions import Condition, merge
 from regent.domain.failover.model import Plan, PolicySpec, RunType, Topology, TriggerKind
 from regent.domain.traffic import shares
 from regent.engine.ports import Object
-from regent.engine.records import is_automatic, policy_state, status_of, write_shares
+from regent.engine.records import is_automatic, policy_state, read_shares, status_of, write_shares
 
 TALLIES = {
     "Succeeded": "succeeded",
@@ -45,15 +45,16 @@ def active_fields(spec: PolicySpec, active: str, distribution: Mapping[str, int]
     }
 
 
-def commit_status(policy: Object, spec: PolicySpec, run: Object, plan: Plan, *, now: str) -> dict[str, Any]:
-    """Epoch + 1, the operation, and the active region: nothing has to be promoted, so it changes here."""
+def commit_status(
+    policy: Object, spec: PolicySpec, run: Object, plan: Plan, *, promotes: bool, now: str
+) -> dict[str, Any]:
+    """Epoch + 1 and the operation; where nothing has to be promoted, the active region changes here too."""
     status = _status(policy)
     state = policy_state(policy)
     status["epoch"] = state.epoch + 1
     status["operation"] = {"uid": run["metadata"]["uid"], "name": run["metadata"]["name"], "to": plan.to}
     status["phase"] = "FailingOver"
-    status["failbackRegion"] = _home_after(state.failback_region, plan, automatic=is_automatic(run))
-    if spec.topology is not Topology.ACTIVE_ACTIVE:
+    if spec.topology is not Topology.ACTIVE_ACTIVE and not promotes:
         status["activeRegion"] = plan.to
         status["active"] = plan.to
     message = f"{run['metadata']['name']}: {shares.describe(plan.before)} → {shares.describe(plan.after)}"
@@ -66,13 +67,46 @@ def commit_status(policy: Object, spec: PolicySpec, run: Object, plan: Plan, *, 
     return status
 
 
-def _home_after(home: str, plan: Plan, *, automatic: bool) -> str:
+def promoted_status(policy: Object, to: str) -> dict[str, Any]:
+    """The new region is active: its promotion was seen."""
+    status = _status(policy)
+    status["activeRegion"] = to
+    status["active"] = to
+    return status
+
+
+def turned_back_status(policy: Object, spec: PolicySpec, source: str) -> dict[str, Any]:
+    """Epoch + 1 for an undo, so that writes of the attempt come too late; the region of before is the active one."""
+    status = _status(policy)
+    status["epoch"] = policy_state(policy).epoch + 1
+    if spec.topology is not Topology.ACTIVE_ACTIVE:
+        status["activeRegion"] = source
+        status["active"] = source
+    return status
+
+
+def next_attempt_status(policy: Object, spec: PolicySpec, to: str, *, promotes: bool) -> dict[str, Any]:
+    """Epoch + 1 for the next candidate."""
+    status = _status(policy)
+    status["epoch"] = policy_state(policy).epoch + 1
+    status["operation"] = {**status["operation"], "to": to}
+    if spec.topology is not Topology.ACTIVE_ACTIVE and not promotes:
+        status["activeRegion"] = to
+        status["active"] = to
+    return status
+
+
+def _home_after(home: str, run: Object) -> str:
     """Where a failback would go after the run. A move that a person plans makes a new home; a forced one keeps it."""
-    if plan.to == home or (plan.type is RunType.SWITCHOVER and not automatic) or plan.type is RunType.FAILBACK:
+    spec, ended = run.get("spec") or {}, status_of(run)
+    source, to = str(spec.get("from") or ""), str((ended.get("plan") or {}).get("chosen") or "")
+    kind, trigger = spec.get("type"), ended.get("trigger")
+    planned = kind == RunType.SWITCHOVER.value and not is_automatic(run)
+    if to == home or planned or kind == RunType.FAILBACK.value:
         return ""
-    if plan.trigger is TriggerKind.REGION_REMOVED:
-        return "" if home == plan.source else home
-    return home or plan.source
+    if trigger == TriggerKind.REGION_REMOVED.value:
+        return "" if home == source else home
+    return home or source
 
 
 def release_status(
@@ -88,6 +122,8 @@ def release_status(
     phase = str(ended.get("phase") or "Failed")
     if after:
         status.update(active_fields(spec, str(status.get("activeRegion") or ""), after))
+    if after and phase != "RolledBack" and dict(after) != read_shares((ended.get("plan") or {}).get("before")):
+        status["failbackRegion"] = _home_after(state.failback_region, run)
     tally = TALLIES.get(phase)
     if tally:
         totals = status.setdefault("totals", {})

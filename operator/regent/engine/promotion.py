@@ -76,6 +76,14 @@ class IsolationState:
     """Seconds until it is worth asking again."""
 
 
+class NoDrivers:
+    """A `DriverFactory` for policies without promotion steps."""
+
+    def drivers(self, policy: PolicySpec) -> Sequence[PromotionDriver]:
+        """Return no driver."""
+        return ()
+
+
 class Isolation(Protocol):
     """Proof that a region which cannot be asked writes no more: its agent's word, or its agent's silence for long
     enough."""

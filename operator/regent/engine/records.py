@@ -78,13 +78,21 @@ def run_record(run: Mapping[str, Any]) -> RunRecord:
     before, after = read_shares(plan.get("before")), read_shares(plan.get("after"))
     return RunRecord(
         name=run["metadata"]["name"],
-        type=_enum(RunType, (run.get("spec") or {}).get("type"), RunType.FAILOVER),
-        trigger=_enum(TriggerKind, status.get("trigger"), TriggerKind.MANUAL),
+        type=enum_of(RunType, (run.get("spec") or {}).get("type"), RunType.FAILOVER),
+        trigger=enum_of(TriggerKind, status.get("trigger"), TriggerKind.MANUAL),
         committed=bool(status.get("epoch")),
         automatic=is_automatic(run),
-        left=frozenset(name for name, share in before.items() if share > 0 and after.get(name, 0) == 0),
+        left=_left(status, before, after),
         completion_time=time_of(status.get("completionTime")),
     )
+
+
+def _left(status: Mapping[str, Any], before: Mapping[str, int], after: Mapping[str, int]) -> frozenset[str]:
+    """Regions to which no automatic run returns within the cooldown: those that it left, and those that failed it."""
+    tried = frozenset(str(item.get("region")) for item in status.get("attempts") or ())
+    if status.get("phase") == "RolledBack":
+        return tried
+    return tried | {name for name, share in before.items() if share > 0 and after.get(name, 0) == 0}
 
 
 def time_of(text: object) -> float | None:
@@ -95,5 +103,6 @@ def time_of(text: object) -> float | None:
         return None
 
 
-def _enum(kind: type[E], value: object, default: E) -> E:
+def enum_of(kind: type[E], value: object, default: E) -> E:
+    """The member of `kind` with this value; `default` for anything else."""
     return next((member for member in kind if member.value == value), default)

@@ -7,11 +7,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regent.domain.failover.course import Course
 from regent.domain.failover.model import Candidate, Plan, PolicySpec, RunType
+from regent.domain.failover.options import TransitionType
 from regent.engine.journal import Journal
 from regent.engine.ports import Object
+from regent.engine.promotion import PromotionDriver
 from regent.engine.records import MANAGED_BY_LABEL, POLICY_LABEL, TRIGGER_ANNOTATION, time_of, write_shares
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
+from regent.engine.traffic import TrafficTarget
 
 
 def new_run(policy: PolicySpec, plan: Plan, *, number: int) -> Object:
@@ -48,16 +52,32 @@ def new_run(policy: PolicySpec, plan: Plan, *, number: int) -> Object:
     }
 
 
-def plan_status(plan: Plan) -> dict[str, Any]:
-    """`status.plan`: what was decided, with a hash over all that matters for approving exactly this."""
+def plan_status(plan: Plan, course: Course) -> dict[str, Any]:
+    """`status.plan`: what was decided and how it will be done, with a hash over all that is approved with it.
+
+    The hash leaves out the candidates' reasons: they change with every probe and change nothing of what will be done.
+    """
     body = {
         "chosen": plan.to,
-        "candidates": candidate_rows(plan.candidates),
         "before": write_shares(plan.before),
         "after": write_shares(plan.after),
+        "planned": course.planned,
+        "transition": course.transition.value,
+        "order": list(course.order),
     }
     text = json.dumps({"type": plan.type.value, "from": plan.source, **body}, sort_keys=True)
-    return {**body, "hash": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {**body, "candidates": candidate_rows(plan.candidates), "hash": f"sha256:{digest}"}
+
+
+def read_course(status: Mapping[str, Any]) -> Course:
+    """The course that `plan_status` wrote."""
+    plan = status.get("plan") or {}
+    return Course(
+        planned=bool(plan.get("planned")),
+        transition=TransitionType(plan.get("transition") or TransitionType.IMMEDIATE.value),
+        order=tuple(str(name) for name in plan.get("order") or ()),
+    )
 
 
 def candidate_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
@@ -71,10 +91,25 @@ def candidate_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     return rows
 
 
-def snapshot_status(weights: Mapping[str, str]) -> dict[str, str]:
-    """`status.snapshot`: the weights of every target before the run, and the hash that a rollback has to meet."""
-    body = json.dumps(weights, sort_keys=True, separators=(",", ":"))
-    return {"body": body[:65_536], "hash": f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"}
+async def take_snapshot(
+    targets: Sequence[TrafficTarget],
+    distribution: Mapping[str, int],
+    drivers: Sequence[PromotionDriver],
+    regions: Sequence[str],
+    *,
+    fresh: bool = False,
+) -> dict[str, str]:
+    """`status.snapshot`: the weights of every target and the roles in `regions`, and the hash that a rollback has to
+    meet. `fresh` reads past the cache."""
+    observed = [await target.observe(distribution, fresh=fresh) for target in targets]
+    body: dict[str, Any] = {state.ref: state.snapshot for state in observed if state.exists}
+    if drivers:
+        body["roles"] = {
+            driver.step.name: {region: dict((await driver.observe(region)).snapshot) for region in sorted(regions)}
+            for driver in drivers
+        }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return {"body": text[:65_536], "hash": f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}
 
 
 def end(journal: Journal, *, phase: str, reason: str, message: str, now: float, now_text: str) -> None:

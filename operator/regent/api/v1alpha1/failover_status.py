@@ -69,6 +69,11 @@ class Plan(ApiModel):
     after: Annotated[list[RegionShare], Field(max_length=64), list_map("region")] = Field(
         default_factory=list, description="Shares that the run makes."
     )
+    planned: bool = Field(default=False, description="Whether the old side works and hands over.")
+    transition: Text63 = Field(default="", description="How traffic moves in this run.")
+    order: Annotated[list[Text128], Field(max_length=64), LIST_ATOMIC] = Field(
+        default_factory=list, description="The steps after Commit, in the order in which they are done."
+    )
 
 
 class Step(ApiModel):
@@ -91,6 +96,7 @@ class Attempt(ApiModel):
     region: RegionName = Field(description="Name of the Region.")
     result: Text63 = Field(default="", description="How the attempt ended.")
     reason: Text1024 = Field(default="", description="Why.")
+    epoch: LongCount | None = Field(default=None, description="Epoch at which it was undone.")
 
 
 class PointOfNoReturn(ApiModel):

@@ -51,8 +51,12 @@ def prepare(snapshot: Snapshot, run: RunSpec, *, automatic: bool) -> Prepared:
 
 
 def _asked_to_end(snapshot: Snapshot, run: RunSpec) -> Wait | Refusal | None:
-    if run.desired is Desired.CANCEL:
-        return Refusal(phase="Cancelled", reason="CancelledByUser", message="spec.control.desired is Cancel")
+    if run.desired in (Desired.CANCEL, Desired.ROLLBACK):
+        message = f"spec.control.desired is {run.desired.value}; nothing had been changed"
+        return Refusal(phase="Cancelled", reason="CancelledByUser", message=message)
+    if run.desired is Desired.PAUSE:
+        message = "spec.control.desired is Pause; set it to Run to go on"
+        return Wait(phase="Paused", reason="PausedByUser", message=message, retry_after=60.0)
     if run.unsupported:
         fields = ", ".join(run.unsupported)
         return Refusal(phase="Failed", reason="UnsupportedField", message=f"this version does not support {fields}")

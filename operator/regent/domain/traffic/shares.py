@@ -55,6 +55,16 @@ def among(wanted: Mapping[str, float], eligible: Collection[str]) -> dict[str, i
     return {name: parts.get(name, 0) for name in wanted}
 
 
+def blend(before: Mapping[str, int], after: Mapping[str, int], percent: int) -> dict[str, int]:
+    """The distribution `percent` of the way from `before` to `after`: a stage of a gradual shift.
+
+    Regions keep their order; what rounding takes is given by the largest remainder, so the sum stays 100.
+    """
+    names = list(dict.fromkeys([*before, *after]))
+    ratios = [before.get(name, 0) * (100 - percent) + after.get(name, 0) * percent for name in names]
+    return dict(zip(names, split(FULL, ratios), strict=True))
+
+
 def carrying(distribution: Mapping[str, int]) -> list[str]:
     """The regions with a share above zero, in order."""
     return [name for name, share in distribution.items() if share > 0]
