@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,9 +26,13 @@ class CommandLine:
         self.cluster = FakeCluster()
         self.options: ClusterOptions | None = None
         self.outcomes: Sequence[CheckOutcome] = ()
+        self.slept = 0.0
+        """Seconds for which commands have waited."""
+        self.meanwhile: Callable[[], None] | None = None
+        """What the world does whenever a command waits."""
 
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(main, list(arguments), obj=self._environment())
+    def run(self, *arguments: str, typed: str | None = None) -> Result:
+        return CliRunner().invoke(main, list(arguments), obj=self._environment(), input=typed)
 
     def read(self, *arguments: str) -> str:
         result = self.run(*arguments)
@@ -47,7 +51,19 @@ class CommandLine:
         def namespace(options: ClusterOptions) -> str:
             return options.namespace or "shop"
 
-        return Environment(connect=connect, namespace=namespace, check=check, wall=lambda: parse_rfc3339(NOW))
+        async def sleep(seconds: float) -> None:
+            self.slept += seconds
+            if self.meanwhile is not None:
+                self.meanwhile()
+
+        return Environment(
+            connect=connect,
+            namespace=namespace,
+            check=check,
+            wall=lambda: parse_rfc3339(NOW),
+            monotonic=lambda: self.slept,
+            sleep=sleep,
+        )
 
 
 def put_shop(command_line: CommandLine) -> None:

@@ -17,6 +17,9 @@ from regent.engine.ports import Cluster
 REQUEST_TIMEOUT = 15.0
 """Seconds for one request: a person waits, and the link may be slow."""
 
+FIELD_MANAGER = "regent-cli"
+"""Not the operator's: what a person wrote by hand can be told from what Regent wrote by itself."""
+
 
 class NoMetrics:
     """Implements `regent.engine.ports.Metrics` for a process that nobody scrapes."""
@@ -36,18 +39,28 @@ class NoMetrics:
 
 def real_environment() -> Environment:
     """Give the environment of a command that a person or a script runs."""
+    clock = SystemClock()
     return Environment(
         connect=_connect,
         namespace=namespace_of,
         check=check_now,
-        wall=SystemClock().wall,
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+        sleep=asyncio.sleep,
     )
 
 
 @asynccontextmanager
 async def _connect(options: ClusterOptions) -> AsyncIterator[Cluster]:
     connection = await connect(kubeconfig=options.kubeconfig, context=options.context)
-    cluster = KubernetesCluster(connection, clock=SystemClock(), metrics=NoMetrics(), timeout=REQUEST_TIMEOUT, pool=4)
+    cluster = KubernetesCluster(
+        connection,
+        clock=SystemClock(),
+        metrics=NoMetrics(),
+        timeout=REQUEST_TIMEOUT,
+        pool=4,
+        field_manager=FIELD_MANAGER,
+    )
     try:
         yield cluster
     finally:

@@ -14,7 +14,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from regent.domain.errors import LeadershipLostError, RegentError, SettingsError
+from regent.cli.permissions import missing_permission
+from regent.domain.errors import ForbiddenError, LeadershipLostError, RegentError, SettingsError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -94,6 +95,8 @@ class RootGroup(click.Group):
             raise WrongSettings(str(error)) from error
         except LeadershipLostError as error:
             raise LostLeadership(str(error)) from error
+        except ForbiddenError as error:
+            raise Failure(missing_permission(str(error))) from error
         except RegentError as error:
             raise Failure(str(error)) from error
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "regent.cli.run:run",
     "status": "regent.cli.status:status",
     "region": "regent.cli.region:region",
+    "failover": "regent.cli.failover:failover",
     "crds": "regent.cli.crds:crds",
 }
 

@@ -46,6 +46,10 @@ class Environment:
     """Run each probe of a Region once, from this machine. The last argument is the operator's namespace."""
     wall: Callable[[], float]
     """Seconds since the epoch."""
+    monotonic: Callable[[], float]
+    """Seconds that never go back, for time-outs."""
+    sleep: Callable[[float], Awaitable[None]]
+    """Wait for so many seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from regent.cli.fields import age, items_at, milliseconds, name_of, percent, text_at, texts_at, value_at
+from regent.cli.fields import items_at, name_of, percent, text_at, texts_at, value_at
 from regent.cli.outlook import noteworthy
 from regent.cli.output import facts, table
 from regent.cli.region_screen import conditions_section, name_at
+from regent.cli.run_screen import run_screen
 from regent.domain.times import parse_rfc3339
 from regent.engine.ports import Object
 
@@ -142,41 +143,4 @@ def _run(run: Object | None, policy: Object, now: float) -> list[RenderableType]
             return []
         line = f"{text_at(summary, 'name')}: {text_at(summary, 'summary')}, {text_at(summary, 'result')}"
         return [Text(), _heading("Last run"), Text(f"{line} (its Failover object is gone)")]
-    status = run.get("status", {})
-    way = f"{text_at(run, '.spec.from')} → {text_at(status, '.plan.chosen')}"
-    facts_of_run = facts(
-        [
-            ("Run", f"{name_of(run)}: {text_at(run, '.spec.type')} {way}"),
-            ("Phase", text_at(status, "phase")),
-            ("Trigger", text_at(status, "trigger")),
-            ("Reason", text_at(run, ".spec.reason")),
-            ("Started", _ago(age(status.get("startTime"), now))),
-            ("Took", milliseconds(status.get("durationMilliseconds"))),
-        ]
-    )
-    steps = items_at(status, "steps")
-    laid = [
-        table(
-            ["attempt", "step", "state", "took", "message"],
-            (
-                [
-                    text_at(step, "attempt"),
-                    name_at(step),
-                    text_at(step, "state"),
-                    _took(step),
-                    text_at(step, "message"),
-                ]
-                for step in steps
-            ),
-        )
-    ]
-    return [Text(), _heading("Last run"), facts_of_run, *(laid if steps else [])]
-
-
-def _ago(text: str) -> str:
-    return text if text == "-" else f"{text} ago"
-
-
-def _took(step: Mapping[str, Any]) -> str:
-    start, end = step.get("startTime"), step.get("completionTime")
-    return milliseconds(round((parse_rfc3339(end) - parse_rfc3339(start)) * 1_000)) if start and end else "-"
+    return [Text(), _heading("Last run"), run_screen(run, now=now, plan=False)]

@@ -24,7 +24,6 @@ from regent.engine.ports import Clock, Metrics, Object
 from regent.engine.resources import Resource
 
 FIELD_MANAGER = "regent"
-MANAGED = {"fieldManager": FIELD_MANAGER}
 MERGE_PATCH = "application/merge-patch+json"
 CHUNK = 500
 """Objects per answer of a LIST."""
@@ -39,15 +38,24 @@ class KubernetesCluster:
         connection: where the API server is.
         timeout: seconds for one request, from connecting to the last byte; each chunk of a LIST is a request.
         pool: connections that may be open at the same time.
+        field_manager: whose name the written fields carry in managedFields.
     """
 
     def __init__(
-        self, connection: Connection, *, clock: Clock, metrics: Metrics, timeout: float = 5.0, pool: int = 32
+        self,
+        connection: Connection,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        timeout: float = 5.0,
+        pool: int = 32,
+        field_manager: str = FIELD_MANAGER,
     ) -> None:
         self._connection = connection
         self._client = connection.client(pool=pool)
         self._clock = clock
         self._metrics = metrics
+        self._managed = {"fieldManager": field_manager}
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
         self.last_answer: float | None = None
         """Monotonic time of the API server's last answer, whatever it was; None before the first."""
@@ -99,24 +107,24 @@ class KubernetesCluster:
         """POST; AlreadyExistsError when the name is taken. The API drops `status` here."""
         namespace, name = _where(resource, obj)
         path = _path(resource, namespace)
-        return cast(Object, await self._request("POST", resource, path, MANAGED, obj, name=name))
+        return cast(Object, await self._request("POST", resource, path, self._managed, obj, name=name))
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         """PUT with the object's resourceVersion; ConflictError when somebody wrote since."""
         namespace, name = _where(resource, obj)
         path = _path(resource, namespace, name)
-        return cast(Object, await self._request("PUT", resource, path, MANAGED, obj, name=name))
+        return cast(Object, await self._request("PUT", resource, path, self._managed, obj, name=name))
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
         """PUT to the status subresource with the object's resourceVersion; ConflictError when somebody wrote since."""
         namespace, name = _where(resource, obj)
         path = _path(resource, namespace, name) + "/status"
-        return cast(Object, await self._request("PUT", resource, path, MANAGED, obj, name=name))
+        return cast(Object, await self._request("PUT", resource, path, self._managed, obj, name=name))
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
         """PATCH with a JSON merge patch; `metadata.resourceVersion` in it makes it a compare-and-set."""
         path = _path(resource, namespace, name)
-        return cast(Object, await self._request("PATCH", resource, path, MANAGED, change, name=name))
+        return cast(Object, await self._request("PATCH", resource, path, self._managed, change, name=name))
 
     async def discover(self, api_version: str, kind: str) -> Resource:
         """Return where objects of this kind are served; NotFoundError when the API server does not know it."""
