@@ -12,9 +12,9 @@ $(BIN)/python -m make.chart.generate $(1)
 endef
 
 GENERATORS += generate_manifests
-GENERATED += deploy/base/regent.yaml
+GENERATED += deploy/base/regent.yaml deploy/components/stamp-requester/stamp.yaml
 define generate_manifests
-$(BIN)/python -m make.chart.manifests $(1)/deploy/base/regent.yaml
+$(BIN)/python -m make.chart.manifests $(1)
 endef
 
 .PHONY: chart

@@ -64,6 +64,30 @@ class Rbac(Values):
     )
 
 
+class Admission(Values):
+    """Policies that the API server itself applies, in CEL."""
+
+    fence: bool = Field(
+        default=True,
+        description="Refuse a write of the operator's own account that carries a lower fence than the object it "
+        "changes: what an old leader still had under way. Others' writes are not looked at.",
+    )
+    fenced_accounts: list[Annotated[str, Field(min_length=1, max_length=512, pattern="^[^'\\\\]+$")]] = Field(
+        default_factory=list,
+        description="User names whose writes are looked at; empty means the operator's own account.",
+    )
+    requester: bool = Field(
+        default=True,
+        description="Let nobody claim to be another user in regent.dev/requested-by and regent.dev/approved-by of a "
+        "Failover. Without it Regent does not know who asked, and says `unknown`.",
+    )
+    stamp_with: Literal["Auto", "V1", "V1beta1", "None"] = Field(
+        default="Auto",
+        description="Version of MutatingAdmissionPolicy that writes these names in. Auto: V1 from Kubernetes 1.36, "
+        "before that V1beta1 where it is served, else None: then they are only there when the client wrote them.",
+    )
+
+
 class ServiceAccount(Values):
     """The account of the operator."""
 
@@ -179,6 +203,7 @@ class ChartValues(Values):
     leader_election: LeaderElection = Field(default_factory=LeaderElection, description="Which replica decides.")
     crds: Crds = Field(default_factory=Crds, description="Custom resource definitions.")
     rbac: Rbac = Field(default_factory=Rbac, description="Permissions.")
+    admission: Admission = Field(default_factory=Admission, description="What the API server itself refuses.")
     service_account: ServiceAccount = Field(default_factory=ServiceAccount, description="The operator's account.")
     http: Http = Field(default_factory=Http, description="The operational endpoint: /healthz, /readyz, /metrics.")
     service: Service = Field(default_factory=Service, description="The Service in front of it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from make.chart.manifests import manifests
+from make.chart.manifests import FILES
 from testbed.toolchain import ensure
 from tests.chart_render import only, render_chart
 
+WITHOUT = {"crds.enabled": False, "admission.stampWith": "None"}
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 
@@ -22,16 +24,34 @@ def kustomize(folder: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def test_the_base_is_up_to_date() -> None:
-    assert (DEPLOY / "base" / "regent.yaml").read_text(encoding="utf-8") == manifests(), "run make generate"
+@pytest.mark.parametrize("name", FILES)
+def test_they_are_up_to_date(name: str) -> None:
+    assert (DEPLOY.parent / name).read_text(encoding="utf-8") == FILES[name](), "run make generate"
 
 
 def test_the_base_holds_what_the_chart_makes() -> None:
-    chart = {(obj["kind"], obj["metadata"]["name"]) for obj in render_chart({"crds.enabled": False})}
+    chart = {(obj["kind"], obj["metadata"]["name"]) for obj in render_chart(WITHOUT)}
     base = kustomize("base")
     assert {(obj["kind"], obj["metadata"]["name"]) for obj in base} == chart | {("Namespace", "regent-system")}
     assert only(base, "Deployment")["spec"]["replicas"] == 2
     assert "Helm" not in (DEPLOY / "base" / "regent.yaml").read_text(encoding="utf-8")
+
+
+def test_the_component_adds_the_stamp_also_in_another_namespace(tmp_path: Path) -> None:
+    """The policies name the account, so an overlay with another namespace says so, as deploy/gitops.md shows."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = (
+        (DEPLOY / "gitops.md").read_text(encoding="utf-8").split("```yaml\n# another namespace\n")[1].split("```")[0]
+    )
+    (tmp_path / "deploy" / "mine").mkdir()
+    (tmp_path / "deploy" / "mine" / "kustomization.yaml").write_text(overlay, encoding="utf-8")
+    objects = kustomize(str(tmp_path / "deploy" / "mine"))
+    assert {obj["metadata"]["name"] for obj in objects if obj["kind"].startswith("Mutating")} == {"regent-requester"}
+    policies = [obj for obj in objects if obj["kind"].endswith("AdmissionPolicy")]
+    assert len(policies) == 4
+    for policy in policies:
+        condition = policy["spec"]["matchConditions"][0]["expression"]
+        assert "'system:serviceaccount:elsewhere:regent'" in condition, policy["metadata"]["name"]
 
 
 def test_the_overlay_changes_what_it_says() -> None:

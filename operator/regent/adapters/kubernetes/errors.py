@@ -13,14 +13,18 @@ from regent.domain.errors import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    FencedOffError,
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    RegentError,
     UnavailableError,
 )
 from regent.engine.resources import SECRETS, Resource
 
 MAX_MESSAGE = 1024
+FENCED_OFF = "fenced off: "
+"""How the chart's admission policy begins what it says when it refuses a lower fence."""
 
 
 def unreachable(what: str, error: BaseException) -> UnavailableError:
@@ -32,7 +36,7 @@ def unreachable(what: str, error: BaseException) -> UnavailableError:
     return UnavailableError(f"{what}: {type(error).__name__}: {error}"[:MAX_MESSAGE], reason="NoConnection")
 
 
-def refused(what: str, resource: Resource, status: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
+def refused(what: str, resource: Resource, status: int, headers: Mapping[str, str], body: bytes) -> RegentError:
     """Return the error for an answer that is not a success.
 
     Args:
@@ -51,6 +55,8 @@ def refused(what: str, resource: Resource, status: int, headers: Mapping[str, st
     if status == 409:
         kind = AlreadyExistsError if reason == "AlreadyExists" else ConflictError
         return kind(message, status=status, reason=reason)
+    if status == 403 and "ValidatingAdmissionPolicy" in said and FENCED_OFF in said:
+        return FencedOffError(message)
     if status in (401, 403):
         return ForbiddenError(message, status=status, reason=reason)
     if status in (408, 429) or status >= 500:

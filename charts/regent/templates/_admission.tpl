@@ -1,0 +1,62 @@
+{{- /* The user that the operator signs in as. */ -}}
+{{- define "regent.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "regent.serviceAccountName" . }}
+{{- end }}
+
+{{- /* Accounts whose writes carry a fence, as a CEL list. */ -}}
+{{- define "regent.fencedAccounts" -}}
+[{{ range $index, $name := .Values.admission.fencedAccounts | default (list (include "regent.username" .)) }}{{ if $index }}, {{ end }}{{ $name | squote }}{{ end }}]
+{{- end }}
+
+{{- /* Whether a text is a fence: three numbers. Anything else was written by hand and binds nobody. */ -}}
+{{- define "regent.isFence" -}}
+{{ . }}.matches('^[0-9]+[.][0-9]+[.][0-9]+$')
+{{- end }}
+
+{{- /* The numbers of a fence. More than 18 digits would not fit; the operator reads the first 18 too. */ -}}
+{{- define "regent.fenceNumbers" -}}
+{{ . }}.split('.').map(part, int(part.size() > 18 ? part.substring(0, 18) : part))
+{{- end }}
+
+{{- /* The version of MutatingAdmissionPolicy to use: stable in Kubernetes 1.36, before that a beta that is off by
+default. Empty: none is served. */ -}}
+{{- define "regent.mutatingVersion" -}}
+{{- $asked := .Values.admission.stampWith -}}
+{{- $group := "admissionregistration.k8s.io" -}}
+{{- if eq $asked "V1" -}}v1
+{{- else if eq $asked "V1beta1" -}}v1beta1
+{{- else if eq $asked "Auto" -}}
+{{- if or (.Capabilities.APIVersions.Has (printf "%s/v1/MutatingAdmissionPolicy" $group)) (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}v1
+{{- else if .Capabilities.APIVersions.Has (printf "%s/v1beta1/MutatingAdmissionPolicy" $group) -}}v1beta1
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* What is claimed about a Failover, now and before. `control` is the part of spec.control that is a permission. */ -}}
+{{- define "regent.requesterVariables" -}}
+- name: requester
+  expression: object.metadata.?annotations[?'regent.dev/requested-by'].orValue('')
+- name: oldRequester
+  expression: >-
+    request.operation == 'CREATE' ? '' : oldObject.metadata.?annotations[?'regent.dev/requested-by'].orValue('')
+- name: approver
+  expression: object.metadata.?annotations[?'regent.dev/approved-by'].orValue('')
+- name: oldApprover
+  expression: >-
+    request.operation == 'CREATE' ? '' : oldObject.metadata.?annotations[?'regent.dev/approved-by'].orValue('')
+- name: manager
+  expression: object.metadata.?labels[?'regent.dev/managed-by'].orValue('')
+- name: oldManager
+  expression: >-
+    request.operation == 'CREATE' ? '' : oldObject.metadata.?labels[?'regent.dev/managed-by'].orValue('')
+- name: control
+  expression: >-
+    object.spec.?control.?approvedPlan.orValue('') + '|' +
+    string(object.spec.?control.?acceptDataLoss.orValue(false)) + '|' +
+    string(object.spec.?control.?force.orValue(false))
+- name: oldControl
+  expression: >-
+    request.operation == 'CREATE' ? '|false|false' : oldObject.spec.?control.?approvedPlan.orValue('') + '|' +
+    string(oldObject.spec.?control.?acceptDataLoss.orValue(false)) + '|' +
+    string(oldObject.spec.?control.?force.orValue(false))
+{{- end }}

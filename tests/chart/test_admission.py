@@ -1,0 +1,369 @@
+"""The chart's admission policies on a real API server: what they refuse, to whom, and what they leave alone.
+
+A control plane of its own: the policies judge Failovers in every namespace. Each refusal here was seen to be missing
+with its validation taken out of the chart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regent.adapters.kubernetes.errors import refused
+from regent.domain.errors import FencedOffError
+from regent.domain.failover.fence import parse_fence
+from regent.engine.resources import SERVICES
+from testbed.controlplane import ApiClient, ApiError, ControlPlane
+from testbed.toolchain import gateway_api_crds
+from tests.chart_render import only, render_chart
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+NAMESPACE = "regent-system"
+POLICIES = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy")
+ROOT = Path(__file__).resolve().parents[2]
+FAILOVERS = "/apis/regent.dev/v1alpha1/namespaces/default/failovers"
+BY, APPROVED = "regent.dev/requested-by", "regent.dev/approved-by"
+
+
+def admission_objects(**values: Any) -> list[dict[str, Any]]:
+    return [obj for obj in render_chart(values) if obj["kind"].startswith(POLICIES)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    with ControlPlane.start(name="admission") as started:
+        started.install_crds(ROOT / "crds")
+        started.install_crds(gateway_api_crds())
+        started.create_namespace(NAMESPACE)
+        accounts = [(NAMESPACE, "regent"), ("default", "ann"), ("default", "bob")]
+        subjects = [{"kind": "ServiceAccount", "namespace": space, "name": name} for space, name in accounts]
+        started.apply(
+            [
+                *(
+                    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": space, "name": name}}
+                    for space, name in accounts
+                ),
+                {
+                    "apiVersion": "rbac.authorization.k8s.io/v1",
+                    "kind": "ClusterRoleBinding",
+                    "metadata": {"name": "everything"},
+                    "roleRef": {
+                        "apiGroup": "rbac.authorization.k8s.io",
+                        "kind": "ClusterRole",
+                        "name": "cluster-admin",
+                    },
+                    "subjects": subjects,
+                },
+                *admission_objects(),
+            ]
+        )
+        wait_in_force(started)
+        yield started
+
+
+def wait_in_force(cluster: ControlPlane) -> None:
+    """Policies take effect a moment after they are made; ask until a forged name is refused and a name is stamped."""
+
+    def stamped() -> bool:
+        try:
+            made = cluster.api.create(f"{FAILOVERS}?dryRun=All", failover("probe"))
+        except ApiError as error:
+            assert error.status == 503, error  # it does not know the definition's schema yet
+            return False
+        return BY in made["metadata"].get("annotations", {})
+
+    def guarded() -> bool:
+        with contextlib.closing(user(cluster, "regent", NAMESPACE)) as regent:
+            low = config_map("probe", "1.1.0")
+            try:
+                regent.patch(path_of(low), {"metadata": low["metadata"]}, dryRun="All")
+            except ApiError as error:
+                return "fenced off" in error.message
+            return False
+
+    cluster.api.create("/api/v1/namespaces/default/configmaps", config_map("probe", "2.0.0"))
+    eventually(stamped)
+    eventually(guarded)
+
+
+def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def user(cluster: ControlPlane, name: str, namespace: str = "default") -> ApiClient:
+    return cluster.client(cluster.service_account_kubeconfig(namespace, name))
+
+
+@pytest.fixture(scope="module")
+def regent(cluster: ControlPlane) -> Iterator[ApiClient]:
+    with contextlib.closing(user(cluster, "regent", NAMESPACE)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ann(cluster: ControlPlane) -> Iterator[ApiClient]:
+    with contextlib.closing(user(cluster, "ann")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bob(cluster: ControlPlane) -> Iterator[ApiClient]:
+    with contextlib.closing(user(cluster, "bob")) as client:
+        yield client
+
+
+def config_map(name: str, fence: str | None, **data: str) -> dict[str, Any]:
+    annotations = {} if fence is None else {"regent.dev/fence": fence}
+    metadata = {"name": name, "namespace": "default", "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def deployment(name: str, fence: str | None) -> dict[str, Any]:
+    labels = {"app": name}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}
+    return {**config_map(name, fence), "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
+
+
+def route(name: str, fence: str | None) -> dict[str, Any]:
+    kind = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    return {**config_map(name, fence), **kind, "spec": {"rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}
+
+
+PLACES = {
+    "ConfigMap": "/api/v1/namespaces/default/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/default/deployments",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes",
+}
+MAKERS = {"ConfigMap": config_map, "Deployment": deployment, "HTTPRoute": route}
+
+
+def path_of(obj: dict[str, Any]) -> str:
+    return f"{PLACES[obj['kind']]}/{obj['metadata']['name']}"
+
+
+def failover(name: str, *, annotations: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "regent.dev/v1alpha1",
+        "kind": "Failover",
+        "metadata": {"name": name, "namespace": "default", "annotations": annotations or {}},
+        "spec": {"policyRef": {"name": "shop"}, "from": "a", **spec},
+    }
+
+
+def annotate(client: ApiClient, path: str, **values: str | None) -> dict[str, Any]:
+    """Set annotations of regent.dev; None takes one away."""
+    names = {f"regent.dev/{name.replace('_', '-')}": value for name, value in values.items()}
+    return client.patch(path, {"metadata": {"annotations": names}})
+
+
+FENCES = [
+    ("7.2.12", "7.2.12", True),
+    ("7.2.12", "7.2.13", True),
+    (None, "1.0.0", True),
+    ("7.2.12", "7.2.11", False),
+    ("7.2.12", None, False),
+]
+MORE_FENCES = [
+    ("7.2.12", "7.3.0", True),
+    ("7.2.12", "8.0.0", True),
+    ("9.9.9", "10.0.0", True),  # as numbers, not as text
+    ("by hand", "1.0.0", True),
+    ("7.2.12", "7.1.99", False),
+    ("7.2.12", "6.9.99", False),
+    ("10.0.0", "9.9.9", False),
+    ("7.2.12", "7.2", False),
+    ("7.2.12", "eight", False),
+    ("9" * 30 + ".0.0", "9" * 17 + ".0.0", False),
+]
+CASES = [(kind, *case) for kind in PLACES for case in FENCES] + [("ConfigMap", *case) for case in MORE_FENCES]
+
+
+@pytest.mark.parametrize(("kind", "held", "given", "taken"), CASES)
+def test_a_fence_never_goes_back(  # noqa: PLR0917
+    cluster: ControlPlane, regent: ApiClient, kind: str, held: str | None, given: str | None, taken: bool
+) -> None:
+    obj = cluster.api.create(PLACES[kind], MAKERS[kind]("fenced", held))
+    try:
+        if taken:
+            assert annotate(regent, path_of(obj), fence=given)["metadata"]["annotations"]["regent.dev/fence"] == given
+        else:
+            with pytest.raises(ApiError, match="fenced off") as error:
+                annotate(regent, path_of(obj), fence=given)
+            assert error.value.status == 403
+        # What the operator reads and what the policy reads is the same.
+        old, new = parse_fence(held or ""), parse_fence(given or "")
+        assert taken is (old is None or (new is not None and new >= old))
+    finally:
+        cluster.api.delete(path_of(obj))
+
+
+def test_others_may_write_any_fence(cluster: ControlPlane, ann: ApiClient) -> None:
+    obj = cluster.api.create(PLACES["ConfigMap"], config_map("free", "7.2.12"))
+    annotate(ann, path_of(obj), fence="1.0.0")
+    assert "annotations" not in annotate(ann, path_of(obj), fence=None)["metadata"]
+    cluster.api.delete(path_of(obj))
+
+
+def test_a_write_that_leaves_the_fence_alone_passes(cluster: ControlPlane, regent: ApiClient) -> None:
+    obj = cluster.api.create(PLACES["Deployment"], deployment("kept", "7.2.12"))
+    assert regent.patch(path_of(obj), {"spec": {"replicas": 3}})["spec"]["replicas"] == 3
+    cluster.api.delete(path_of(obj))
+
+
+def test_a_refusal_is_known_as_one(cluster: ControlPlane, regent: ApiClient) -> None:
+    obj = cluster.api.create(PLACES["ConfigMap"], config_map("known", "7.2.12"))
+    with pytest.raises(ApiError) as error:
+        annotate(regent, path_of(obj), fence="7.2.11")
+    found = refused("put ConfigMap known", SERVICES, error.value.status, {}, json.dumps(error.value.body).encode())
+    assert isinstance(found, FencedOffError)
+    assert "7.2.12" in str(found)
+    cluster.api.delete(path_of(obj))
+
+
+def test_epochs_of_a_region_never_go_back(cluster: ControlPlane, regent: ApiClient, ann: ApiClient) -> None:
+    held = {"default.shop": "7.2.12", "default.blog": "1.0.0", "default.note": "by hand"}
+    obj = cluster.api.create(PLACES["ConfigMap"], config_map("regent-epochs", None, **held))
+    path = path_of(obj)
+    for lower in (
+        {"default.shop": "7.2.11"},
+        {"default.shop": None},
+        {"default.shop": "new"},
+        {"default.blog": "0.9.9"},
+    ):
+        with pytest.raises(ApiError, match="fenced off"):
+            regent.patch(path, {"data": lower})
+    with pytest.raises(ApiError, match="fenced off"):
+        regent.patch(path, {"data": None})
+    higher = {"default.shop": "7.2.13", "default.blog": "1.0.0", "default.note": "2.0.0", "default.new": "1.0.0"}
+    assert regent.patch(path, {"data": higher})["data"] == higher
+    ann.patch(path, {"data": {"default.shop": "1.0.0"}})
+    cluster.api.delete(path)
+
+
+def test_who_asked_is_who_signed_in(cluster: ControlPlane, ann: ApiClient, bob: ApiClient) -> None:
+    made = ann.create(FAILOVERS, failover("asked", annotations={BY: "bob", APPROVED: "bob"}))
+    assert made["metadata"]["annotations"] == {BY: "system:serviceaccount:default:ann"}
+    path = f"{FAILOVERS}/asked"
+    for forged in ("bob", None):
+        changed = annotate(bob, path, requested_by=forged, approved_by=forged)
+        assert changed["metadata"]["annotations"] == {BY: "system:serviceaccount:default:ann"}
+    # A client that writes the object whole, without annotations that it does not know, loses nothing.
+    whole = cluster.api.get(path)
+    del whole["metadata"]["annotations"]
+    kept = bob.request("PUT", path, whole)
+    assert kept["metadata"]["annotations"] == {BY: "system:serviceaccount:default:ann"}
+    cluster.api.delete(path)
+
+
+def test_who_approved_is_who_changed_what_is_permitted(cluster: ControlPlane, ann: ApiClient, bob: ApiClient) -> None:
+    ann.create(FAILOVERS, failover("approved"))
+    path = f"{FAILOVERS}/approved"
+    paused = ann.patch(path, {"spec": {"control": {"desired": "Pause"}}})
+    assert APPROVED not in paused["metadata"]["annotations"], "pausing permits nothing"
+    for field, value in (("approvedPlan", "sha256:1"), ("acceptDataLoss", True), ("force", True)):
+        for who, client in (("ann", ann), ("bob", bob)):
+            client.patch(path, {"spec": {"control": {field: None}}})
+            changed = client.patch(path, {"spec": {"control": {field: value}}})
+            assert changed["metadata"]["annotations"][APPROVED] == f"system:serviceaccount:default:{who}", field
+    ann.patch(path, {"spec": {"control": {"desired": "Run"}}})
+    assert cluster.api.get(path)["metadata"]["annotations"][APPROVED] == "system:serviceaccount:default:bob"
+    made = ann.create(FAILOVERS, failover("forced", control={"force": True}))
+    assert made["metadata"]["annotations"][APPROVED] == "system:serviceaccount:default:ann"
+    for name in ("approved", "forced"):
+        cluster.api.delete(f"{FAILOVERS}/{name}")
+
+
+def test_nobody_passes_a_run_off_as_one_of_regent(cluster: ControlPlane, ann: ApiClient, regent: ApiClient) -> None:
+    run = failover("label")
+    run["metadata"]["labels"] = {"regent.dev/managed-by": "regent"}
+    with pytest.raises(ApiError, match="managed-by"):
+        ann.create(FAILOVERS, run)
+    made = regent.create(FAILOVERS, run)
+    assert BY not in made["metadata"].get("annotations", {}), "nothing at admission is in the way of Regent"
+    with pytest.raises(ApiError, match="managed-by"):
+        ann.patch(f"{FAILOVERS}/label", {"metadata": {"labels": {"regent.dev/managed-by": None}}})
+    cluster.api.delete(f"{FAILOVERS}/label")
+
+
+@pytest.fixture
+def unstamped(cluster: ControlPlane) -> Iterator[ControlPlane]:
+    """An API server without MutatingAdmissionPolicy: names may be left out, but not made up."""
+    binding = only(admission_objects(), "MutatingAdmissionPolicyBinding")
+    path = f"/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/{binding['metadata']['name']}"
+    cluster.api.delete(path)
+
+    def gone() -> bool:
+        made = cluster.api.create(f"{FAILOVERS}?dryRun=All", failover("probe"))
+        return BY not in made["metadata"].get("annotations", {})
+
+    eventually(gone)
+    yield cluster
+    cluster.apply(binding)
+    eventually(lambda: not gone())
+
+
+def test_a_made_up_name_is_refused(unstamped: ControlPlane, ann: ApiClient, bob: ApiClient) -> None:
+    with pytest.raises(ApiError, match="requested-by"):
+        ann.create(FAILOVERS, failover("plain", annotations={BY: "system:serviceaccount:default:bob"}))
+    with pytest.raises(ApiError, match="approved-by"):
+        ann.create(FAILOVERS, failover("plain", annotations={APPROVED: "system:serviceaccount:default:ann"}))
+    assert "annotations" not in ann.create(FAILOVERS, failover("plain"))["metadata"]
+    with pytest.raises(ApiError, match="requested-by"):
+        annotate(ann, f"{FAILOVERS}/plain", requested_by="system:serviceaccount:default:ann")
+    unstamped.api.delete(f"{FAILOVERS}/plain")
+
+    ann.create(FAILOVERS, failover("own", annotations={BY: "system:serviceaccount:default:ann"}))
+    for forged in ("bob", None):
+        with pytest.raises(ApiError, match="requested-by"):
+            annotate(bob, f"{FAILOVERS}/own", requested_by=forged)
+    unstamped.api.delete(f"{FAILOVERS}/own")
+
+
+def test_an_approval_is_not_anothers(unstamped: ControlPlane, ann: ApiClient, bob: ApiClient) -> None:
+    path = f"{FAILOVERS}/other"
+    ann.create(FAILOVERS, failover("other"))
+    approval = {"spec": {"control": {"acceptDataLoss": True}}}
+    with pytest.raises(ApiError, match="approved-by"):
+        bob.patch(path, {**approval, "metadata": {"annotations": {APPROVED: "system:serviceaccount:default:ann"}}})
+    own = {"metadata": {"annotations": {APPROVED: "system:serviceaccount:default:bob"}}}
+    assert bob.patch(path, {**approval, **own})["metadata"]["annotations"] == own["metadata"]["annotations"]
+    # Another's approval must not stand under bob's name.
+    with pytest.raises(ApiError, match="approved-by"):
+        ann.patch(path, {"spec": {"control": {"force": True}}})
+    unstamped.api.delete(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "versions"),
+    [
+        ({}, {"v1"}),
+        ({"admission.stampWith": "V1beta1"}, {"v1beta1"}),
+        ({"admission.stampWith": "None"}, set()),
+        ({"admission.requester": False}, set()),
+    ],
+)
+def test_the_version_that_stamps(values: dict[str, Any], versions: set[str]) -> None:
+    found = [obj for obj in render_chart(values) if obj["kind"].startswith("MutatingAdmissionPolicy")]
+    assert {obj["apiVersion"].partition("/")[2] for obj in found} == versions
+
+
+def test_they_can_be_left_out() -> None:
+    kinds = {obj["kind"] for obj in render_chart({"admission.fence": False, "admission.requester": False})}
+    assert not any(kind.startswith(POLICIES) for kind in kinds)
+
+
+def test_the_guarded_accounts_can_be_named() -> None:
+    objects = render_chart({"admission.fencedAccounts": ["system:serviceaccount:a:b", "C"]})
+    condition = only(objects, "ValidatingAdmissionPolicy", "regent-fence")["spec"]["matchConditions"][0]
+    assert condition["expression"] == "request.userInfo.username in ['system:serviceaccount:a:b', 'C']"
