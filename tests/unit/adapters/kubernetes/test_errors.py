@@ -13,6 +13,7 @@ from regent.domain.errors import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    FencedOffError,
     ForbiddenError,
     InvalidError,
     NotFoundError,
@@ -23,7 +24,9 @@ from regent.engine.resources import REGIONS, SECRETS
 
 def answer(status: int, body: Any = None, resource: Any = REGIONS, **headers: str) -> ClusterError:
     raw = body if isinstance(body, bytes) else json.dumps({"kind": "Status", **(body or {})}).encode()
-    return refused("get Region a", resource, status, {name.replace("_", "-"): v for name, v in headers.items()}, raw)
+    found = refused("get Region a", resource, status, {name.replace("_", "-"): v for name, v in headers.items()}, raw)
+    assert isinstance(found, ClusterError)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,16 @@ def test_the_words_about_secrets_are_not_repeated_and_long_ones_are_cut() -> Non
 )
 def test_no_answer_is_unavailable(error: Exception, reason: str) -> None:
     assert unreachable("get Region a", error).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("ValidatingAdmissionPolicy 'regent-fence' denied request: fenced off: 7.1.2 after 7.1.3", FencedOffError),
+        ("ValidatingAdmissionPolicy 'of-others' denied request: no", ForbiddenError),
+        ('failovers.regent.dev "fenced off: x" is forbidden: User "regent" cannot update', ForbiddenError),
+    ],
+)
+def test_a_lower_fence_is_not_a_missing_right(said: str, kind: type[Exception]) -> None:
+    body = json.dumps({"kind": "Status", "message": said, "reason": "Forbidden"}).encode()
+    assert type(refused("put ConfigMap a", REGIONS, 403, {}, body)) is kind
