@@ -210,7 +210,7 @@ async def test_each_failure_has_its_reason() -> None:
     found["name"] = (caught.value.reason, caught.value.retryable)
     assert found == {
         "reset": ("BadAnswer", True), "nonsense": ("BadAnswer", True), "silent": ("TimedOut", True),
-        "nobody": ("ConnectFailed", True), "name": ("NameNotFound", False),
+        "nobody": ("ConnectFailed", True), "name": ("NameNotFound", True),
     }  # fmt: skip
 
 

@@ -162,7 +162,8 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         try:
             found = await self._resolver.resolve(host, port, timeout=timeout)
         except NameNotFoundError as error:
-            raise ReceiverError("NameNotFound", str(error)) from error
+            # In an outage a name service forgets names that will be back.
+            raise ReceiverError("NameNotFound", str(error), retryable=True) from error
         except NotTriedError as error:
             raise ReceiverError("NameServiceFailed", str(error), retryable=True) from error
         addresses = tuple(str(address.sockaddr[0]) for address in found)
