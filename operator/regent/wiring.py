@@ -22,6 +22,7 @@ from regent.adapters import logging as logs
 from regent.adapters.clock import LeaseClock, SystemClock
 from regent.adapters.egress.client import GuardedClient
 from regent.adapters.egress.egress import Egress
+from regent.adapters.egress.signing import parse_keys
 from regent.adapters.host import HostSignals
 from regent.adapters.kopf.bridge import WatchBridge
 from regent.adapters.kubernetes.client import KubernetesCluster
@@ -32,6 +33,7 @@ from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
 from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
+from regent.adapters.promotion.http import http_steps
 from regent.adapters.traffic.http_route import RouteTargets
 from regent.adapters.traffic.verification import HttpVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
@@ -45,6 +47,7 @@ from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
+from regent.engine.receivers import ReceiverSecrets
 from regent.engine.reconcile import Reconciler, Workers
 from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
@@ -117,6 +120,7 @@ class Operator:
         # What leads to endpoints of users: guarded, and `_egress` signs as well.
         self._receivers = GuardedClient(allow_loopback=settings.egress.allow_loopback)
         self._egress = Egress(self._receivers, clock=clock, jitter=random.random, metrics=metrics)
+        self._signing = ReceiverSecrets(cluster=self._failover_cluster, parse=parse_keys, clock=clock)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -151,7 +155,8 @@ class Operator:
             hub=lambda account: self._failover_cluster.acting_as(account) if account else self._failover_cluster,
             clock=clock,
         )
-        self._drivers = PromotionDrivers(object_drivers(self._access))
+        by_http = http_steps(egress=self._egress, secrets=self._signing, nonce=partial(secrets.token_hex, 8))
+        self._drivers = PromotionDrivers({**object_drivers(self._access), **by_http})
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,

@@ -28,8 +28,9 @@ from regent.adapters.egress.messages import (
 from regent.domain.errors import FencedOffError, PromotionProblemError, ReceiverError, UnavailableError
 from regent.domain.failover.fence import Fence, parse_fence
 from regent.domain.failover.model import PolicySpec
-from regent.domain.failover.options import HttpReceiver, PromotionStep
+from regent.domain.failover.options import HttpReceiver, PromotionStep, StepKind
 from regent.domain.failover.roles import Role, RoleState, SyncState
+from regent.engine.promotion import PromotionDriver
 from regent.engine.receivers import SigningKeys, message_id
 
 CALL = 5.0
@@ -190,3 +191,14 @@ def _read(answer: Answer, model: type[_M]) -> _M:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the body"
         raise _NoMessageError(f"the answer is no {model.__name__}: {where}: {first['msg']}"[:300]) from error
+
+
+def http_steps(
+    *, egress: Egress, secrets: SigningKeys, nonce: Callable[[], str]
+) -> dict[StepKind, Callable[[PolicySpec, PromotionStep], PromotionDriver]]:
+    """Return the constructor of HTTP steps, for `factory.PromotionDrivers`."""
+
+    def make(policy: PolicySpec, step: PromotionStep) -> PromotionDriver:
+        return HttpStep(step, policy, egress=egress, secrets=secrets, nonce=nonce)
+
+    return {StepKind.HTTP: make}
