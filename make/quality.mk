@@ -16,4 +16,4 @@ types: setup ## Strict type check
 
 .PHONY: lock
 lock: setup ## Resolve the requirements again into the lock files
-	@for set in runtime dev; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done
+	@for set in runtime dev patroni; do $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 requirements/$$set.in -o requirements/$$set.lock; done

@@ -8,7 +8,7 @@ demo: setup system-packages ## A region dies, traffic moves, and comes back (KEE
 	@$(BIN)/python -m testbed demo
 
 .PHONY: test
-test: setup system-packages tools ## All tests that need no Docker
+test: setup system-packages tools patroni ## All tests that need no Docker
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
 
 .PHONY: unit
@@ -16,20 +16,21 @@ unit: setup ## Only the tests that need no cluster, no network namespace and no 
 	@$(PYTEST) tests/unit tests/property tests/component tests/arch -n $(WORKERS) -q -m "not cluster and not e2e"
 
 .PHONY: e2e
-e2e: setup system-packages tools ## Only the end-to-end tests on real parts; CRASH=all for every crash point
+e2e: setup system-packages tools patroni ## Only the end-to-end tests on real parts; CRASH=all for every crash point
 	@$(PYTEST) tests/e2e -q
 
 .PHONY: test-crash
 test-crash: setup system-packages tools ## The leader killed before and after every write of a run, not only a sample
 	@REGENT_CRASH=all $(PYTEST) tests/e2e/test_crash.py -q
 
-# Network namespaces and packet rules: what regions are made of.
+# Network namespaces and packet rules: what regions are made of; and PostgreSQL, which their databases are.
 .PHONY: system-packages
 system-packages:
 	@missing=""; \
 	command -v ip >/dev/null || missing="$$missing iproute2"; \
 	command -v nft >/dev/null || test -x /usr/sbin/nft || missing="$$missing nftables"; \
 	command -v setpriv >/dev/null || missing="$$missing util-linux"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "system-packages: installing$$missing"; \

@@ -12,6 +12,7 @@ from types import FrameType
 import click
 
 from testbed.controlplane import Component, ControlPlane, ControlPlaneError, kind, registry
+from testbed.database.environment import DatabaseError, patroni_environment
 from testbed.demo.run import demo
 from testbed.toolchain import TOOLS, ToolchainError, control_plane_binary, ensure_all, gateway_api_crds
 
@@ -26,9 +27,13 @@ main.add_command(demo)
 
 @main.command()
 @click.argument("tools", nargs=-1, metavar="[TOOL]...")
-def build(tools: tuple[str, ...]) -> None:
+@click.option("--patroni", is_flag=True, help="Install Patroni, which the databases run on, and build nothing.")
+def build(tools: tuple[str, ...], patroni: bool) -> None:
     """Build the programs (all, or those named) that are not in the cache yet, and print their paths."""
     with _errors_as_messages():
+        if patroni:
+            click.echo(patroni_environment())
+            return
         for name, path in ensure_all(tools).items():
             click.echo(f"{name:<24} {TOOLS[name].version:<9} {path}")
 
@@ -135,7 +140,7 @@ def _errors_as_messages() -> Iterator[None]:
     """What the user can mend is told in a sentence, not as a traceback."""
     try:
         yield
-    except (ToolchainError, ControlPlaneError) as error:
+    except (ToolchainError, ControlPlaneError, DatabaseError) as error:
         raise click.ClickException(str(error)) from error
 
 
