@@ -14,7 +14,7 @@ from rich.text import Text
 from regent.cli.fields import items_at, name_of, text_at, value_at
 from regent.cli.following import Followed, follow
 from regent.cli.group import EXIT_FAILURE
-from regent.cli.options import Invocation, reading
+from regent.cli.options import Environment, Invocation, reading
 from regent.cli.output import kubernetes_list, without_managed_fields
 from regent.cli.run_request import RunRequest, request_run
 from regent.cli.run_screen import run_screen, runs_table
@@ -26,6 +26,8 @@ from regent.engine.ports import Cluster, Object
 from regent.engine.records import is_over
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 
+STALLED = 2.0
+"""Seconds for which a plan must have been blocked to be taken for that: one late probe is no answer."""
 STRATEGIES = {"immediate": "Immediate", "graceful": "Graceful", "gradual": "Gradual"}
 STAGES = ({"percent": 10, "hold": "30s"}, {"percent": 50, "hold": "60s"})
 """Of a gradual run, where neither the command nor the policy says any."""
@@ -212,7 +214,10 @@ def _check(
 
 
 def _carry_out(invocation: Invocation, order: Order, *, timeout: float | None, discard: bool = False) -> None:
-    """Ask for the runs, follow them unless `timeout` is None, show them, and end with the exit code."""
+    """Ask for the runs, follow them unless `timeout` is None, show them, and end with the exit code.
+
+    `discard`: they are dry runs that are looked at once and deleted.
+    """
     made: list[Object] = []
 
     async def work(cluster: Cluster) -> tuple[Selected, Followed]:
@@ -222,7 +227,8 @@ def _carry_out(invocation: Invocation, order: Order, *, timeout: float | None, d
         made.extend(await _requested(cluster, selected.policies, order))
         if timeout is None:
             return selected, Followed(runs=made)
-        followed = await follow(cluster, invocation.environment, made, until=is_over, timeout=timeout)
+        until = _Planned(invocation.environment) if discard else is_over
+        followed = await follow(cluster, invocation.environment, made, until=until, timeout=timeout)
         if discard:
             await asyncio.gather(*(_discard(cluster, run) for run in followed.runs))
         return selected, followed
@@ -263,9 +269,22 @@ async def _requested(cluster: Cluster, policies: Sequence[Object], order: Order)
     return [result for result in results if not isinstance(result, BaseException)]
 
 
+class _Planned:
+    """Tells whether a dry run has its answer: it is over, or a rule has stood in its way for a while."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._blocked_since: dict[str, float] = {}
+
+    def __call__(self, run: Object) -> bool:
+        if value_at(run, ".status.phase") != "Blocked":
+            self._blocked_since.pop(name_of(run), None)
+            return is_over(run)
+        now = self._environment.monotonic()
+        return now - self._blocked_since.setdefault(name_of(run), now) >= STALLED
+
+
 async def _discard(cluster: Cluster, run: Object) -> None:
-    if not is_over(run):
-        return  # it may still be looked at: the one who asked can cancel or delete it
     metadata = run["metadata"]
     try:
         await cluster.delete(FAILOVERS, metadata["namespace"], metadata["name"], uid=metadata["uid"])

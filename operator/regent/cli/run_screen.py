@@ -98,11 +98,21 @@ def plan_screen(run: Object) -> RenderableType:
         [
             ("Chosen", text_at(plan, "chosen")),
             ("Shares", f"{shares.describe(before)} → {shares.describe(after)}" if after else ""),
+            ("Moves", _manner(plan)),
+            ("Steps", ", ".join(plan.get("order") or ())),
             ("Hash", text_at(plan, "hash")),
         ]
     )
     candidates = items_at(plan, "candidates")
     return Group(lines, candidates_table(candidates)) if candidates else lines
+
+
+def _manner(plan: Mapping[str, Any]) -> str:
+    """Write how traffic moves, and whether the old side hands over."""
+    transition = text_at(plan, "transition")
+    if transition == EMPTY:
+        return EMPTY
+    return f"{transition}, {'planned: the old side hands over' if plan.get('planned') else 'the old side is left'}"
 
 
 def candidates_table(candidates: Iterable[Mapping[str, Any]]) -> Table:

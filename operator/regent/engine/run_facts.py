@@ -38,7 +38,7 @@ def run_facts(run: Mapping[str, Any], *, policy: Mapping[str, Any] | None = None
         policy=f"{run['metadata'].get('namespace', '')}/{(spec.get('policyRef') or {}).get('name', '')}",
         name=str(run["metadata"]["name"]),
         type=_enum(RunType, spec.get("type"), RunType.FAILOVER),
-        transition=_transition(spec, policy, trigger),
+        transition=_transition(spec, plan, policy, trigger),
         trigger=trigger,
         origin=_origin(run, spec, trigger),
         outcome=_enum(Outcome, status.get("phase"), Outcome.UNFINISHED),
@@ -66,10 +66,12 @@ def totals_of(policies: Iterable[Mapping[str, Any]]) -> dict[str, dict[Outcome, 
     return found
 
 
-def _transition(spec: Mapping[str, Any], policy: Mapping[str, Any] | None, trigger: TriggerKind) -> TransitionType:
+def _transition(
+    spec: Mapping[str, Any], plan: Mapping[str, Any], policy: Mapping[str, Any] | None, trigger: TriggerKind
+) -> TransitionType:
     if trigger is TriggerKind.UNREACHABLE:
         return TransitionType.IMMEDIATE  # whatever was asked for: nobody drains a region that does not answer
-    given = (spec.get("transition") or {}).get("type")
+    given = plan.get("transition") or (spec.get("transition") or {}).get("type")
     own = (((policy or {}).get("spec") or {}).get("transition") or {}).get("type")
     return _enum(TransitionType, given or own, TransitionType.IMMEDIATE)
 

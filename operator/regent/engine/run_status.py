@@ -78,7 +78,10 @@ def approved(draft: Draft, *, reason: str, message: str) -> None:
 
 def awaiting_approval(draft: Draft, message: str) -> None:
     """A person has to approve the very plan that stands in the status."""
-    draft.step("Approve", "Running", message)
+    entry = draft.entry("Approve")
+    if (entry.get("state"), entry.get("message")) != ("Running", message):
+        # Every visit comes here: another try each time would write, and each write would bring the next visit.
+        draft.step("Approve", "Running", message)
     journal = draft.edit().put(phase="AwaitingApproval")
     journal.condition("Approved", "False", "AwaitingApproval", message)
     journal.condition("Ready", "Unknown", "AwaitingApproval", message)

@@ -290,6 +290,18 @@ def test_a_plan_is_shown_and_its_dry_run_removed(shop: CommandLine) -> None:
     assert runs(shop)[0]["spec"]["dryRun"] is True
 
 
+def test_a_plan_that_stays_blocked_is_an_answer_and_a_short_block_is_none(shop: CommandLine) -> None:
+    why = [{"type": "Accepted", "status": "Unknown", "message": "us-east-1 cannot take over: HealthDegraded"}]
+    operator(shop, "Blocked", "Succeeded", conditions=why)
+    assert shop.run("failover", "plan", FROM, TO).exit_code == 0
+    operator(shop, "Blocked", conditions=why)
+    result = shop.run("failover", "plan", FROM, TO)
+    assert result.exit_code == 1
+    assert "us-east-1 cannot take over: HealthDegraded" in result.stdout
+    assert shop.slept < 10
+    assert runs(shop) == []
+
+
 def test_a_plan_that_may_not_be_removed_is_shown_all_the_same(shop: CommandLine) -> None:
     operator(shop, "Succeeded")
     shop.cluster.fail("delete", ForbiddenError("no", status=403))

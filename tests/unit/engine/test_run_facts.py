@@ -59,6 +59,13 @@ def test_a_run_away_from_an_unreachable_region_was_immediate_whatever_was_asked_
     assert run_facts(run).transition is TransitionType.IMMEDIATE
 
 
+def test_the_plan_knows_best_how_traffic_moved() -> None:
+    run = a_run()
+    run["status"]["plan"]["transition"] = "Graceful"
+    run["spec"]["transition"] = {"type": "Gradual"}
+    assert run_facts(run).transition is TransitionType.GRACEFUL
+
+
 @pytest.mark.parametrize(
     ("changed", "origin"),
     [({"scheduleTime": "2026-11-21T11:59:00Z"}, Origin.SCHEDULED), ({"reason": "by hand"}, Origin.MANUAL)],
