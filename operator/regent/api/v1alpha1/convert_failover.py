@@ -24,10 +24,6 @@ def run_spec(obj: Mapping[str, Any]) -> RunSpec:
         unsupported.append("type: Drill")
     if spec.type == "Rebalance" and spec.to:
         unsupported.append("to with type: Rebalance")
-    if spec.transition is not None and spec.transition.type != "Immediate":
-        unsupported.append(f"transition.type: {spec.transition.type}")
-    if spec.control.desired in ("Rollback", "Pause"):
-        unsupported.append(f"control.desired: {spec.control.desired}")
     return RunSpec(
         namespace=run.metadata.namespace or "",
         name=run.metadata.name or "",

@@ -143,10 +143,6 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     without them could promote without a fence or move traffic in a way that its author has ruled out."""
     asked = {
         f"topology: {spec.topology}": spec.topology in ("LeaderElection", "BlueGreen"),
-        "promotion": spec.promotion is not None and bool(spec.promotion.steps),
-        f"transition.type: {spec.transition.type}": spec.transition.type != "Immediate",
-        "safety.fencing: Required": spec.safety.fencing == "Required",
-        f"safety.approval: {spec.safety.approval}": spec.safety.approval != "Never",
         "safety.windows": bool(spec.safety.windows),
         "safety.maxShift": spec.safety.max_shift.percent < 100,
         "hooks with onError Abort": spec.hooks is not None
