@@ -259,6 +259,7 @@ class Operator:
             read_run=run_spec,
             clock=clock,
             recorder=recorder,
+            drivers=self._drivers,
             metrics=metrics,
         )
         regions = RegionReconciler(

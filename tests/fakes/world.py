@@ -21,6 +21,7 @@ from regent.engine.store import Store
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
+from tests.fakes.promotion import FakeIsolation, FakeSteps
 
 EU, US, AP = "eu-west-1", "us-east-1", "ap-south-1"
 
@@ -153,6 +154,7 @@ class World:
         self.clock = clock or FakeClock()
         self.cluster = cluster or FakeCluster()
         self.tracker = FakeTracker(self.clock)
+        self.steps, self.isolation = FakeSteps(), FakeIsolation()
         self.boot()
 
     def boot(self) -> None:
@@ -171,12 +173,13 @@ class World:
         )
         executor = RunExecutor(
             cluster=self.cluster, store=self.store, status=status, alignment=alignment, leadership=self.leadership,
-            clock=self.clock, recorder=self.recorder, metrics=self.metrics,
+            clock=self.clock, recorder=self.recorder, metrics=self.metrics, isolation=self.isolation,
         )  # fmt: skip
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
             alignment=alignment, targets=RouteTargets(cluster=self.cluster, store=self.store),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
+            drivers=self.steps,
         )  # fmt: skip
 
     def furnish(self, **spec: Any) -> World:
@@ -224,6 +227,32 @@ class World:
 
     def condition(self, kind: str, name: str = "shop") -> dict[str, Any]:
         return next(item for item in self.status(name)["conditions"] if item["type"] == kind)
+
+    def ask(self, name: str = "go", **spec: Any) -> None:
+        """Make a Failover by hand."""
+        self.cluster.put(
+            FAILOVERS,
+            {
+                "apiVersion": "regent.dev/v1alpha1", "kind": "Failover",
+                "metadata": {"namespace": "shop", "name": name},
+                "spec": {"policyRef": {"name": "shop"}, "type": "Switchover", "from": EU, **spec},
+            },
+        )  # fmt: skip
+
+    def say(self, name: str = "go", **control: Any) -> None:
+        """Change a run's control as a person does."""
+        run = self.run(name)
+        spec = {**run["spec"], "control": {**(run["spec"].get("control") or {}), **control}}
+        self.cluster.put(FAILOVERS, {**run, "spec": spec})
+
+    def run(self, name: str = "go") -> dict[str, Any]:
+        return next(run for run in self.runs() if run["metadata"]["name"] == name)
+
+    def journal(self, name: str = "go") -> list[str]:
+        """The journal as `1 Shift Succeeded` lines, without the prelude."""
+        prelude = ("Accept", "Observe", "Recheck", "Decide", "Snapshot", "Approve")
+        steps = self.run(name)["status"]["steps"]
+        return [f"{s['attempt']} {s['name']} {s['state']}" for s in steps if s["name"] not in prelude]
 
     def runs(self) -> list[dict[str, Any]]:
         return sorted(self.store.list(FAILOVERS, "shop"), key=lambda run: run["metadata"]["name"])

@@ -39,7 +39,8 @@ class Journal:
             steps.append(entry)
         if state != "Skipped" and "startTime" not in entry:
             entry["startTime"] = self.now
-        if state == "Running" or (state == "Succeeded" and entry["state"] == "Pending"):
+        begins = state == "Running" and entry["state"] != "Running"
+        if begins or (state == "Succeeded" and entry["state"] == "Pending"):
             entry["tries"] = int(entry["tries"]) + 1
         if state in FINISHED or state == "Failed":
             entry["completionTime"] = self.now

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regent.domain.conditions import Condition, find, merge
-from regent.domain.errors import NotFoundError
+from regent.domain.errors import NotFoundError, PromotionProblemError
 from regent.domain.failover.candidates import proved
 from regent.domain.failover.decide import cooldown_of, decide, shown_candidates
 from regent.domain.failover.model import Decision, Hold, Plan, PolicySpec, Snapshot, Steady, Topology, TriggerKind
@@ -92,7 +92,11 @@ class PolicyReconciler:
         except ValueError as error:
             await self._show_invalid(key, policy, error)
             return None
-        context = self._gather(policy, spec, target_specs)
+        try:
+            context = self._gather(policy, spec, target_specs)
+        except PromotionProblemError as error:
+            await self._show_invalid(key, policy, error, reason=error.reason)
+            return None
         taken = self._taken(spec, target_specs)
         if taken:
             problem = Condition("Ready", "False", "TargetConflict", taken)
@@ -243,13 +247,13 @@ class PolicyReconciler:
         for region, share in context.state.distribution.items():
             self._metrics.gauge("regent_traffic_share_ratio", share / shares.FULL, region=region, **labels)
 
-    async def _show_invalid(self, key: Key, policy: Object, error: ValueError) -> None:
+    async def _show_invalid(self, key: Key, policy: Object, error: Exception, *, reason: str = "InvalidSpec") -> None:
         """The CRD lets nothing through that cannot be read; an older or edited CRD may."""
         text = " ".join(str(error).split())[:512]
 
         def change(obj: Object) -> dict[str, Any]:
             status = dict(status_of(obj))
-            ready = Condition("Ready", "False", "InvalidSpec", f"the spec cannot be read: {text}")
+            ready = Condition("Ready", "False", reason, f"the spec cannot be read: {text}")
             generation = int(obj["metadata"].get("generation", 1))
             now = rfc3339(self._clock.wall())
             status["conditions"] = merge(status.get("conditions") or [], [ready], now=now, generation=generation)

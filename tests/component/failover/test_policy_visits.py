@@ -286,13 +286,13 @@ async def test_active_active_takes_a_lost_regions_share_and_gives_it_back() -> N
 
 
 async def test_an_unsupported_field_holds_the_policy_and_says_so() -> None:
-    world = World().furnish(transition={"type": "Graceful"})
+    world = World().furnish(replicationPolicyRefs=[{"name": "shop", "gate": "Required"}])
     await world.visit()
     world.tracker.down(EU)
     await world.visit()
     assert world.weights()[EU] == 100
     assert world.condition("Ready")["reason"] == "UnsupportedField"
-    assert "transition.type: Graceful" in world.condition("ActionRequired")["message"]
+    assert "replicationPolicyRefs" in world.condition("ActionRequired")["message"]
 
 
 async def test_old_runs_are_pruned(world: World) -> None:

@@ -1,0 +1,308 @@
+"""Runs that move roles: order, proof, undo and cascade, through the real engine on an API server in memory."""
+
+from typing import Any
+
+from regent.domain.failover.roles import Role
+from regent.engine.promotion import IsolationState
+from tests.fakes.world import AP, EU, US, World
+
+DB = {
+    "name": "db",
+    "type": "Patroni",
+    "patroni": {"clusters": [{"region": name, "url": f"https://{name}.example.com"} for name in (EU, US, AP)]},
+}
+WEB = {"name": "web", "type": "Scale", "scale": {"kind": "Deployment", "name": "shop", "replicas": 3}}
+STATEFUL = {"steps": [DB, WEB]}
+
+
+def furnished(**spec: Any) -> World:
+    world = World().furnish(**{"promotion": STATEFUL, **spec})
+    for step in ("db", "web"):
+        for region in (EU, US, AP):
+            world.steps.roles[step, region] = Role.ACTIVE if region == EU else Role.STANDBY
+    return world
+
+
+async def test_a_planned_move_stops_the_old_side_before_it_starts_the_new_one() -> None:
+    world = furnished()
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=40)
+    assert world.run()["status"]["phase"] == "Succeeded"
+    assert world.steps.effects == [f"web {EU} Standby", f"db {EU} Standby", f"db {US} Active", f"web {US} Active"]
+    assert world.journal() == [
+        "1 Commit Succeeded", "1 Isolate Succeeded", "1 FinalSync Succeeded", "1 Promote/db Succeeded",
+        "1 Promote/web Succeeded", "1 Verify Succeeded", "1 Shift Succeeded", "1 Stabilize Succeeded",
+        "1 Reverse Succeeded", "1 Finalize Succeeded",
+    ]  # fmt: skip
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    assert world.status()["activeRegion"] == US
+    assert world.status()["effective"]["fencing"] == "Required"
+
+
+async def test_the_active_region_turns_when_the_promotion_was_seen_and_traffic_follows() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.slow = 3
+    world.ask(to=US)
+    order: list[tuple[str, int, bool]] = []
+    for _ in range(60):
+        await world.visit(times=1)
+        step = (world.status()["activeRegion"], world.weights()[US], world.steps.active("db") == [US])
+        if not order or order[-1] != step:
+            order.append(step)
+        world.clock.advance(0.2)
+        world.tracker.fresh()
+    # What the policy says never runs ahead of the promotion, and clients never ahead of what the policy says.
+    assert [step for step in order if step != (EU, 0, True)] == [(EU, 0, False), (US, 0, True), (US, 100, True)]
+
+
+async def test_data_that_is_not_replayed_holds_the_promotion_and_the_deadline_restores_the_old_side() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.behind = 4096
+    world.ask(to=US)
+    await world.visit(times=20)
+    assert world.steps.active("db") == []
+    assert world.run()["status"]["currentStep"] == "FinalSync"
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=40)
+    status = world.run()["status"]
+    assert (status["phase"], world.steps.active("db"), world.steps.active("web")) == ("RolledBack", [EU], [EU])
+    assert status["snapshot"]["hash"] in next(s["message"] for s in status["steps"] if s["name"] == "RollBack")
+    assert status["attempts"][0]["region"] == US
+    assert (world.status()["activeRegion"], world.status()["epoch"]) == (EU, 3)
+    assert world.weights() == {EU: 100, US: 0, AP: 0}
+
+
+async def test_an_unreachable_primary_without_proof_waits_for_a_person_who_may_accept_the_loss() -> None:
+    world = furnished()
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    await world.visit(times=20)
+    status = world.run("shop-1")["status"]
+    assert (status["phase"], status["currentStep"]) == ("Paused", "Isolate")
+    assert world.steps.effects == []
+    assert world.condition("ActionRequired")["status"] == "True"
+    assert "acceptDataLoss" in world.condition("ActionRequired")["message"]
+    world.say("shop-1", acceptDataLoss=True)
+    await world.visit(times=60)
+    status = world.run("shop-1")["status"]
+    assert status["phase"] == "Succeeded"
+    assert world.steps.active("db") == [EU, US]  # the old one is still there, and nobody is sent to it
+    assert next(c for c in status["conditions"] if c["type"] == "Fenced")["status"] == "False"
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+
+
+async def test_an_agents_proof_lets_the_promotion_go_on() -> None:
+    world = furnished()
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    world.isolation.state = IsolationState(proved=False, possible=True, message="lease runs", retry_after=0.5)
+    await world.visit(times=10)
+    world.clock.advance(120)  # no deadline: only proof ends this wait
+    world.tracker.fresh()
+    await world.visit(times=10)
+    assert world.steps.effects == []
+    assert world.run("shop-1")["status"]["phase"] == "Running"
+    world.isolation.state = IsolationState(proved=True, possible=True, message="its lease ran out 4 s ago")
+    await world.visit(times=40)
+    assert world.run("shop-1")["status"]["phase"] == "Succeeded"
+    assert world.isolation.asked[0] == EU
+
+
+async def test_best_effort_fencing_does_not_keep_clients_waiting() -> None:
+    world = furnished(safety={"fencing": "BestEffort"})
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    before = world.clock.monotonic()
+    await world.visit(times=80)
+    assert world.run("shop-1")["status"]["phase"] == "Succeeded"
+    assert world.clock.monotonic() - before < 15
+    assert world.steps.active("db") == [EU, US]
+
+
+async def test_candidates_that_fail_are_proved_passive_before_the_next_one_is_tried() -> None:
+    world = furnished(safety={"fencing": "None"})
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    world.steps.stuck.add(("db", US))
+    await world.visit(times=12)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=80)
+    status = world.run("shop-1")["status"]
+    assert status["phase"] == "Succeeded"
+    assert [(a["region"], a["result"]) for a in status["attempts"]] == [(US, "Cascade")]
+    assert world.steps.active("db") == [AP, EU]
+    assert world.steps.effects[:3] == [f"db {US} Active", f"db {US} Standby", f"db {AP} Active"]
+    assert world.status()["activeRegion"] == AP
+    assert "1 Promote/db Undone" in world.journal("shop-1")
+    assert "2 Promote/db Succeeded" in world.journal("shop-1")
+    assert world.status()["epoch"] == 4  # commit, undo, next attempt
+
+
+async def test_no_candidate_is_tried_before_the_failed_one_answers() -> None:
+    world = furnished(safety={"fencing": "None"})
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    world.steps.stuck.add(("db", US))
+    await world.visit(times=12)
+    world.steps.away.add(US)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=30)
+    assert world.run("shop-1")["status"]["phase"] == "RollingBack"
+    assert "proved passive" in world.condition("ActionRequired")["message"]
+    assert not any(AP in effect for effect in world.steps.effects)
+
+
+async def test_when_all_candidates_fail_the_run_says_so_and_none_is_half_promoted() -> None:
+    world = furnished(safety={"fencing": "None"}, cascade={"maxAttempts": 2})
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    world.steps.stuck |= {("db", US), ("db", AP)}
+    for _ in range(3):
+        await world.visit(times=12)
+        world.clock.advance(31)
+        world.tracker.fresh()
+    await world.visit(times=40)
+    status = world.run("shop-1")["status"]
+    assert status["phase"] == "Failed"
+    assert [a["region"] for a in status["attempts"]] == [US, AP]
+    assert {world.steps.roles["db", US], world.steps.roles["db", AP]} == {Role.STANDBY}
+    assert world.weights() == {EU: 100, US: 0, AP: 0}
+    assert world.status().get("operation") is None
+
+
+async def test_a_person_rolls_a_run_back_before_data_and_not_after_it() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.stuck.add(("web", US))
+    world.ask(to=US)
+    await world.visit(times=30)
+    assert world.run()["status"]["currentStep"] == "Promote/web"
+    assert world.run()["status"]["pointOfNoReturn"]["kind"] == "Data"
+    world.say(desired="Rollback")
+    await world.visit(times=10)
+    assert world.run()["status"]["phase"] == "Running"  # the new side has begun to write
+    world.say(acceptDataLoss=True)
+    await world.visit(times=60)
+    assert world.run()["status"]["phase"] == "RolledBack"
+    assert (world.steps.active("db"), world.steps.active("web")) == ([EU], [EU])
+
+
+async def test_a_paused_run_stands_still_and_goes_on() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.slow = 5
+    world.ask(to=US)
+    await world.visit(times=3)
+    world.say(desired="Pause")
+    await world.visit(times=5)
+    seen = list(world.steps.effects)
+    await world.visit(times=20)
+    assert world.run()["status"]["phase"] == "Paused"
+    assert world.steps.effects == seen
+    world.say(desired="Run")
+    await world.visit(times=80)
+    assert world.run()["status"]["phase"] == "Succeeded"
+
+
+async def test_where_nothing_can_diverge_clients_move_before_the_old_side_stops() -> None:
+    world = furnished(promotion={"steps": [WEB]}, transition={"type": "Graceful", "drain": "2s"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=12)
+    assert world.steps.effects == [f"web {US} Active"]
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    world.clock.advance(2)
+    world.tracker.fresh()
+    await world.visit(times=20)
+    assert world.steps.effects == [f"web {US} Active", f"web {EU} Standby"]
+    assert world.run()["status"]["phase"] == "Succeeded"
+
+
+async def test_a_gradual_move_goes_by_stages_and_goes_back_when_the_new_side_gets_worse() -> None:
+    stages = [{"percent": 10, "hold": "30s"}, {"percent": 50, "hold": "60s"}]
+    world = World().furnish(transition={"type": "Gradual", "steps": stages})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit()
+    assert world.weights() == {EU: 90, US: 10, AP: 0}
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit()
+    assert world.weights() == {EU: 50, US: 50, AP: 0}
+    world.tracker.holding.add((US, "LOAD_ERROR_RATE"))
+    await world.visit()
+    status = world.run()["status"]
+    assert (status["phase"], world.weights()) == ("RolledBack", {EU: 100, US: 0, AP: 0})
+    assert world.status()["activeRegion"] == EU
+    assert f"Region {US}: error rate above" in status["attempts"][0]["reason"]
+
+
+async def test_a_gradual_move_arrives() -> None:
+    world = World().furnish(transition={"type": "Gradual", "steps": [{"percent": 10, "hold": "30s"}]})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit()
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit()
+    assert (world.run()["status"]["phase"], world.weights()) == ("Succeeded", {EU: 0, US: 100, AP: 0})
+
+
+async def test_a_plan_waits_for_its_approval_and_another_plans_hash_does_not_count() -> None:
+    world = World().furnish(safety={"approval": "Always"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit()
+    status = world.run()["status"]
+    assert (status["phase"], world.weights()) == ("AwaitingApproval", {EU: 100, US: 0, AP: 0})
+    assert f"--hash {status['plan']['hash']}" in world.condition("ActionRequired")["message"]
+    writes = len(world.cluster.writes)
+    world.clock.advance(5)
+    world.tracker.fresh()
+    await world.visit()
+    assert len(world.cluster.writes) == writes  # waiting costs nothing
+    world.say(approvedPlan="sha256:of-another")
+    await world.visit()
+    assert world.run()["status"]["phase"] == "AwaitingApproval"
+    world.say(approvedPlan=status["plan"]["hash"])
+    await world.visit()
+    assert (world.run()["status"]["phase"], world.weights()) == ("Succeeded", {EU: 0, US: 100, AP: 0})
+
+
+async def test_an_approval_that_never_comes_cancels_the_run() -> None:
+    world = World().furnish(safety={"approval": "Always", "approvalTimeout": "10m"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit()
+    world.clock.advance(601)
+    world.tracker.fresh()
+    await world.visit()
+    assert world.run()["status"]["phase"] == "Cancelled"
+    assert world.weights() == {EU: 100, US: 0, AP: 0}
+
+
+async def test_a_stateless_candidate_that_dies_under_the_shift_is_left_for_the_next_one() -> None:
+    world = World().furnish(targets=[{"httpRoute": {"name": "shop"}, "verification": {"url": "http://gateway.test/"}}])
+    await world.visit(times=40)
+    world.verifier.wrong = "502"
+    world.tracker.down(EU)
+    await world.visit(times=3)
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    world.tracker.down(US)
+    world.verifier.wrong = ""
+    await world.visit(times=40)
+    status = world.run("shop-1")["status"]
+    assert (status["phase"], world.weights()) == ("Succeeded", {EU: 0, US: 0, AP: 100})
+    assert [(a["region"], a["result"]) for a in status["attempts"]] == [(US, "Cascade")]
