@@ -17,6 +17,7 @@ COMMANDS = {
     "status": "regent.cli.status:status",
     "region": "regent.cli.region:region",
     "failover": "regent.cli.failover:failover",
+    "traffic": "regent.cli.traffic:traffic",
     "crds": "regent.cli.crds:crds",
 }
 

@@ -1,4 +1,4 @@
-"""`regent region`: list, show and probe regions."""
+"""`regent region`: list, show and probe regions. What changes them stands in modules of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from regent.cli.group import EXIT_FAILURE
 from regent.cli.options import Invocation, reading
 from regent.cli.output import kubernetes_list, table, without_managed_fields
 from regent.cli.region_check import check_document, check_region, check_screen, required_failed
+from regent.cli.region_edit import add, disable, drain, enable
+from regent.cli.region_recover import recover
 from regent.cli.region_screen import policies_of, region_screen
 from regent.domain.errors import ForbiddenError
 from regent.engine.ports import Cluster, Object
@@ -22,7 +24,11 @@ from regent.engine.resources import FAILOVER_POLICIES, REGIONS
 
 @click.group()
 def region() -> None:
-    """List, show and probe regions."""
+    """Register regions, look at them, take them in and out of service."""
+
+
+for _command in (add, enable, drain, disable, recover):
+    region.add_command(_command)
 
 
 @region.command("list")
