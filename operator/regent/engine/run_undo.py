@@ -105,11 +105,15 @@ class RunUndo:
     async def _roles(self, work: Work, *, restoring: bool) -> Later | None:
         """Take the role from the new side, then (restoring) give it back to the old one."""
         promoted = [name for name in reversed(work.course.order) if name.startswith(f"{PROMOTE}/")]
-        for place, name in enumerate(name for name in promoted if _acted(work, name)):
-            driver = work.driver(name.partition("/")[2])
+        # Counted over all of them, also those that are undone already: a fence may only rise.
+        for place, name in enumerate(promoted):
+            if not _acted(work, name):
+                continue
+            step = name.partition("/")[2]
+            driver = work.driver(step)
             if driver is None:
                 return Later(
-                    ASK_AGAIN * 4, action=f"put {name.partition('/')[2]} back into spec.promotion.steps to undo it"
+                    ASK_AGAIN * 4, action=f"put {step} back into spec.promotion.steps, so that it can be undone"
                 )
             for region in work.gaining:
                 waiting = await self._demoted(work, driver, region, self._fence(work, 1 + place))
