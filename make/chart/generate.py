@@ -32,8 +32,9 @@ BY_FLAG = {
     "": ("namespace", "http"),
     "LeaderElectionSettings": ("enabled",),
     "KubernetesSettings": ("kubeconfig", "context"),
+    "AdmissionSettings": ("policy",),
 }
-"""Settings that the Deployment gives as flags, or that mean nothing in a pod, by their section."""
+"""Settings that the Deployment gives as flags or variables, or that mean nothing in a pod, by their section."""
 DURATION = re.compile(r"([0-9]{1,5}(h|ms|m|s)){1,4}")
 
 

@@ -123,6 +123,14 @@ class EgressSettings(_Section):
     """Also loopback and link-local addresses. Off, because those reach the pod itself and what serves its node."""
 
 
+class AdmissionSettings(_Section):
+    """What the API server checks before Regent sees it."""
+
+    policy: Annotated[str, Field(max_length=253)] = ""
+    """Name of the ValidatingAdmissionPolicy that lets nobody claim another's name in a Failover; the chart sets it.
+    Empty: there is none, and who asked for a run is unknown."""
+
+
 class WatchSettings(_Section):
     """Following the cluster."""
 
@@ -161,6 +169,7 @@ class Settings(_Section):
     leader_election: LeaderElectionSettings = LeaderElectionSettings()
     failover: FailoverSettings = FailoverSettings()
     egress: EgressSettings = EgressSettings()
+    admission: AdmissionSettings = AdmissionSettings()
     watch: WatchSettings = WatchSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     log: LogSettings = LogSettings()

@@ -54,6 +54,7 @@ from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
+from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
 from regent.engine.resync import WATCHED, Resync
 from regent.engine.runs import RunExecutor
@@ -246,6 +247,7 @@ class Operator:
             clock=clock,
             recorder=recorder,
             metrics=metrics,
+            requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
         )
         policies = PolicyReconciler(
             cluster=cluster,

@@ -86,6 +86,7 @@ def test_a_person_moves_traffic_by_a_failover_object(scene: Scene) -> None:
     wish = failover(
         scene.app, namespace=scene.namespace, name="maintenance", type="Switchover", from_=west, to=east, reason="work"
     )
+    wish["metadata"]["annotations"] = {"regent.dev/requested-by": "somebody-else"}
     with scene.client(rate=100) as clients:
         first = clients.wait_served_by(west, timeout=10)
         scene.cluster.apply(wish)
@@ -93,6 +94,7 @@ def test_a_person_moves_traffic_by_a_failover_object(scene: Scene) -> None:
         run = scene.wait_run()
         timeline = clients.timeline()
     assert run["metadata"]["name"] == "maintenance"
+    assert run["status"]["requestedBy"] == "testbed-admin"
     claim_run(run, source=west, to=east, trigger="Manual", epoch=2)
     claim_policy(scene, active=east, epoch=2)
     assert timeline.lost == 0, timeline.failures

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
 from regent.domain.failover.course import Course, chart
@@ -31,6 +32,7 @@ from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import Isolation
 from regent.engine.records import is_automatic, is_over, read_shares, status_of
+from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVERS
 from regent.engine.run_context import Advance, Context
 from regent.engine.run_objects import new_run, plan_status, take_snapshot
@@ -64,6 +66,7 @@ class RunExecutor:
         recorder: Recorder,
         metrics: Metrics,
         isolation: Isolation | None = None,
+        requesters: Requesters | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -72,6 +75,7 @@ class RunExecutor:
         self._clock = clock
         self._recorder = recorder
         self._metrics = metrics
+        self._requesters = requesters or Requesters(cluster=cluster, policy="")
         self._policies = PolicyWriter(status=status, clock=clock)
         self._progress = RunProgress(
             steps={
@@ -151,6 +155,8 @@ class RunExecutor:
         if isinstance(waits, Refusal):
             await draft.flush()
             return await self._finish(draft.run, waits.phase, waits.reason, waits.message)
+        if waits is None and spec.approved_plan and (who := await self._requesters.approver(draft.run)):
+            draft.step("Approve", "Succeeded", f"approved by {who}: {spec.approved_plan}")
         await draft.flush()
         if waits is not None:
             return Advance(held=True, retry_after=waits, action=_approve_command(draft.run))
@@ -172,6 +178,7 @@ class RunExecutor:
         snapshot = await take_snapshot(context.targets, plan.before, context.drivers, regions)
         now = self._clock.monotonic()
         detected = self._clock.wall() - (now - plan.detected) if plan.detected is not None else None
+        draft.edit().put(requestedBy=await self._requester(draft.run))
         texts.planned(draft, plan, course, snapshot, detected=detected)
 
     async def _committed(self, context: Context, run: Object, spec: RunSpec) -> Advance:
@@ -269,10 +276,19 @@ class RunExecutor:
         self._recorder.event(ended, kind="Normal", reason=reason, action="EndFailover", note=f"{phase}: {message}")
         return Advance(over=True)
 
+    async def _requester(self, run: Object) -> str:
+        """Who asked for the run; found out once."""
+        return str(status_of(run).get("requestedBy") or "") or await self._requesters.of(run)
+
     async def _write_run(self, run: Object, change: Change) -> Object:
         metadata = run["metadata"]
+        asked = await self._requester(run)
+
+        def signed(obj: Object) -> dict[str, Any]:
+            return change({**obj, "status": {"requestedBy": asked, **status_of(obj)}})
+
         written = await self._status.transact(
-            FAILOVERS, metadata["namespace"], metadata["name"], change, uid=metadata["uid"]
+            FAILOVERS, metadata["namespace"], metadata["name"], signed, uid=metadata["uid"]
         )
         if written is None:
             raise ConflictError(f"Failover {metadata['namespace']}/{metadata['name']} is gone")
