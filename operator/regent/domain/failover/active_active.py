@@ -1,16 +1,22 @@
 """ActiveActive: every eligible region carries its share; a lost region's share goes to the others in proportion.
 
-One run is made per change of the set of regions. When nobody is left to take over, the last good distribution stays
-(fail open): sending traffic to a region that may answer is better than sending it nowhere.
+No region gets more than it has room for; what does not fit stays where it is and is reported. One run is made per
+change of the set of regions. When nobody is left to take over, the last good distribution stays (fail open): sending
+traffic to a region that may answer is better than sending it nowhere. `blue_green` shares the second half of this
+module, for the regions of the group that serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from regent.domain.duration import format_duration
-from regent.domain.failover.candidates import judge, proved
+from regent.domain.failover import capacity
+from regent.domain.failover.candidates import explain, judge, proved
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.gates import first_hold
 from regent.domain.failover.model import (
+    Candidate,
     Decision,
     FailbackMode,
     FiredTrigger,
@@ -22,135 +28,243 @@ from regent.domain.failover.model import (
     TriggerKind,
     Urgency,
 )
+from regent.domain.failover.rebalance import override
 from regent.domain.failover.triggers import fired
+from regent.domain.failover.wanted import wanted
 from regent.domain.health.model import AdminState, Health
 from regent.domain.traffic import shares
 
-
-def wanted(snapshot: Snapshot) -> dict[str, float]:
-    """The ratios that the spec asks for: its weights, or 1 each when it gives none."""
-    ratios = {
-        entry.name: 1.0 if entry.weight_percent is None else float(entry.weight_percent)
-        for entry in snapshot.policy.regions
-    }
-    return ratios if any(ratios.values()) else dict.fromkeys(ratios, 1.0)
+LEAST_MOVE = 5
+"""Percent points that must have become movable before a region that had to keep a part for want of room is taken up
+again: free capacity is a figure that moves all the time, and each move is a run."""
 
 
 def decide(snapshot: Snapshot, cooldown: Cooldown) -> Decision:
     """Decide for an ActiveActive policy: take regions out, take them back, follow the spec, or stay."""
-    carrying = shares.carrying(snapshot.state.distribution)
-    listed = [name for name in carrying if snapshot.policy.region(name) is not None]
-    holds: list[Hold] = []
+    listed = carrying(snapshot)
+    lost, holds = failing(snapshot, listed, cooldown)
+    if lost:
+        return _take_out(snapshot, lost, [name for name in listed if name not in {item.region for item in lost}])
+    if holds:
+        return holds[0]
+    return take_back(snapshot, listed, cooldown)
+
+
+def carrying(snapshot: Snapshot) -> list[str]:
+    """The regions of the policy that carry traffic."""
+    found = shares.carrying(snapshot.state.distribution)
+    return [name for name in found if snapshot.policy.region(name) is not None]
+
+
+def failing(snapshot: Snapshot, names: Sequence[str], cooldown: Cooldown) -> tuple[list[FiredTrigger], list[Hold]]:
+    """The trigger for which each of `names` is to be left now, and the holds of those that have to stay."""
     lost: list[FiredTrigger] = []
-    for name in listed:
+    holds: list[Hold] = []
+    for name in names:
         for trigger in fired(snapshot, name):
             hold = first_hold(snapshot, trigger, cooldown)
             if hold is None:
                 lost.append(trigger)
                 break
             holds.append(hold)
-    if lost:
-        return _take_out(snapshot, lost, [name for name in listed if name not in {item.region for item in lost}])
-    if holds:
-        return holds[0]
-    return _take_back(snapshot, listed, cooldown)
+    return lost, holds
 
 
 def _take_out(snapshot: Snapshot, lost: list[FiredTrigger], rest: list[str]) -> Plan | Hold:
     gone = {item.region for item in lost}
     candidates = judge(snapshot, exclude=gone, desperate=True)
-    # A region that already carries traffic keeps carrying while it is merely unproved; but something moves only when
-    # at least one region of the rest is proved to serve.
-    standby = [row.region for row in candidates if row.eligible and row.region not in rest]
-    anyone = any(proved(snapshot.regions[name], now=snapshot.now) for name in rest)
-    takers = rest if anyone else standby
+    takers = takers_among(snapshot, candidates, rest)
     if not takers:
-        why = "; ".join(f"{row.region}: {', '.join(row.reasons)}" for row in candidates) or "the policy lists no other"
+        return nobody(snapshot, lost, candidates)
+    return shift_to(snapshot, lost, takers, candidates)
+
+
+def takers_among(snapshot: Snapshot, candidates: Sequence[Candidate], rest: Collection[str]) -> list[str]:
+    """Who takes the share of lost regions: the others that carry, else those that stand by.
+
+    A region that already carries traffic keeps carrying while it is merely unproved; but something moves only when at
+    least one region of the rest is proved to serve.
+    """
+    if any(proved(snapshot.regions[name], now=snapshot.now) for name in rest):
+        return list(rest)
+    return [row.region for row in candidates if row.eligible and row.region not in rest]
+
+
+def nobody(snapshot: Snapshot, lost: Sequence[FiredTrigger], candidates: tuple[Candidate, ...]) -> Hold:
+    """No region can take over: the last shares stay."""
+    others = [row for row in candidates if not row.eligible]
+    serving = any(not snapshot.regions[row.region].health.down for row in others)
+    return Hold(
+        reason="NoCandidate" if serving else "AllRegionsDown",
+        message=f"{lost[0].message}; no region can take over ({explain(candidates)}). The last weights stay",
+        trigger=lost[0].kind,
+        source=lost[0].region,
+        candidates=candidates,
+        retry_after=1.0,
+    )
+
+
+def shift_to(
+    snapshot: Snapshot,
+    lost: Sequence[FiredTrigger],
+    takers: Collection[str],
+    candidates: tuple[Candidate, ...],
+    *,
+    ratios: dict[str, float] | None = None,
+    why: str = "",
+) -> Plan | Hold:
+    """Plan that `takers` carry the traffic, as far as they have room for it."""
+    gone = {item.region for item in lost}
+    before = snapshot.state.distribution
+    ideal = shares.among(ratios or wanted(snapshot), takers)
+    after = fitted(snapshot, ideal)
+    stays = {name: share for name, share in after.items() if share > ideal.get(name, 0) and name not in takers}
+    shortfall = f"{shares.describe(stays)} cannot be moved: the others have no room for it" if stays else ""
+    planned = all(item.kind is TriggerKind.ADMIN_STATE for item in lost)
+    moved = shares.moved(before, after)
+    if stays and moved < min(LEAST_MOVE, sum(before.get(name, 0) for name in gone)):
+        message = f"{lost[0].message}; {shortfall}. It moves as soon as {', '.join(takers)} have free capacity"
         return Hold(
-            reason="AllRegionsDown" if not rest or not anyone else "NoCandidate",
-            message=f"{lost[0].message}; no region can take over ({why}). The last weights stay",
+            reason="CapacityShort",
+            message=message,
             trigger=lost[0].kind,
             source=lost[0].region,
             candidates=candidates,
             retry_after=1.0,
         )
-    if len(takers) < snapshot.policy.safety.min_active_regions:
-        return Hold(
-            reason="MinActiveRegions",
-            message=f"{len(takers)} regions would be left, and safety.minActiveRegions is "
-            f"{snapshot.policy.safety.min_active_regions}. Lower it, or start a Failover by hand",
-            trigger=lost[0].kind,
-            source=lost[0].region,
-            candidates=candidates,
-            action_required=True,
-        )
-    after = shares.among(wanted(snapshot), takers)
-    planned = all(item.kind is TriggerKind.ADMIN_STATE for item in lost)
     failures = [view.health.first_failure for name in gone if (view := snapshot.regions.get(name)) is not None]
     return Plan(
         type=RunType.SWITCHOVER if planned else RunType.FAILOVER,
         trigger=lost[0].kind,
         source=lost[0].region,
-        to=max(after, key=lambda name: after[name]),
+        to=head(snapshot, after, takers),
         before=dict(snapshot.state.distribution),
         after=after,
         candidates=candidates,
-        reason="; ".join(item.message for item in lost),
+        reason="; ".join([*(item.message for item in lost), *([why] if why else [])]),
         detected=min((moment for moment in failures if moment is not None), default=None),
+        urgency=min((item.urgency for item in lost), key=lambda urgency: urgency.value),
+        shortfall=shortfall,
     )
 
 
-def _take_back(snapshot: Snapshot, carrying: list[str], cooldown: Cooldown) -> Plan | Steady:
+def head(snapshot: Snapshot, after: dict[str, int], takers: Collection[str]) -> str:
+    """The region that a plan names as its goal: the active one if it stays, else the one with the greatest share."""
+    active = snapshot.state.active_region
+    if active and after.get(active, 0) > 0 and active in takers:
+        return active
+    return max((name for name in after if name in takers), key=lambda name: after[name])
+
+
+def take_back(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Plan | Hold | Steady:
+    """Give regions their share back once they have been healthy for long enough, and follow the wanted ratios."""
     back: list[str] = []
     pending: list[str] = []
     waits: list[float] = []
+    aside = _put_aside(snapshot)
     for entry in snapshot.policy.regions:
         view = snapshot.regions.get(entry.name)
-        if entry.name in carrying or view is None or not view.exists or wanted(snapshot)[entry.name] == 0:
+        if entry.name in carriers or view is None or not view.exists or wanted(snapshot)[entry.name] == 0:
             continue
         serving = (
             view.admin_state is AdminState.ENABLED
             and not view.health.down
             and not view.fired
+            and not view.placement_denied
+            and not view.suspended
             and view.health.health in (Health.HEALTHY, Health.RECOVERING, Health.DEGRADED)
             and view.health.up_since is not None
         )
         if not serving or view.health.up_since is None:
-            pending.append(f"waiting for {entry.name} to be healthy (now {view.health.health.value})")
+            pending.append(f"waiting for {entry.name} to be healthy ({_why_not(snapshot, entry.name)})")
             continue
-        never_left = entry.name not in snapshot.state.distribution
-        left = 0.0 if never_left else snapshot.policy.failback_stabilization - (snapshot.now - view.health.up_since)
+        free_to_come = entry.name not in snapshot.state.distribution or entry.name in aside
+        left = 0.0 if free_to_come else snapshot.policy.failback_stabilization - (snapshot.now - view.health.up_since)
+        ordered = free_to_come or override(snapshot) is not None
         if left > 0:
             stabilization = format_duration(snapshot.policy.failback_stabilization)
             pending.append(f"{entry.name} is back; it has to stay healthy for {stabilization} before it gets traffic")
             waits.append(left)
-        elif snapshot.policy.failback_mode is FailbackMode.AUTOMATIC or never_left:
+        elif snapshot.policy.failback_mode is FailbackMode.AUTOMATIC or ordered:
             back.append(entry.name)
         elif snapshot.policy.failback_mode is FailbackMode.MANUAL:
             pending.append(f"{entry.name} is healthy again; failback.mode is Manual, so a person starts it")
     if back:
-        return _with_back(snapshot, carrying, back, cooldown)
-    rebalance = shares.among(wanted(snapshot), carrying)
-    if rebalance and rebalance != dict(snapshot.state.distribution) and not _at_rest(snapshot):
-        reason = "the shares in spec.regions changed"
-        return _plan(snapshot, RunType.REBALANCE, TriggerKind.MANUAL, to=carrying[0], after=rebalance, reason=reason)
-    return Steady(failback_pending="; ".join(pending), retry_after=min(waits, default=None))
+        return _with_back(snapshot, carriers, back, cooldown, ordered=all(name in aside for name in back))
+    return _rest(snapshot, carriers, cooldown) or Steady(
+        failback_pending="; ".join(pending), retry_after=min(waits, default=None)
+    )
 
 
-def _with_back(snapshot: Snapshot, carrying: list[str], back: list[str], cooldown: Cooldown) -> Plan | Steady:
+def _why_not(snapshot: Snapshot, region: str) -> str:
+    view = snapshot.regions[region]
+    if view.placement_denied:
+        return f"PlacementDenied: {view.placement_denied}"
+    if view.suspended:
+        return "spec.suspend of the Region is true"
+    return f"now {view.health.health.value}"
+
+
+def _put_aside(snapshot: Snapshot) -> set[str]:
+    """Regions without a share because a person wanted it so, not because they failed."""
+    found: dict[str, bool] = {}
+    ended = (run for run in snapshot.runs if run.committed and run.completion_time is not None)
+    for run in sorted(ended, key=lambda run: run.completion_time or 0.0):
+        by_hand = run.type is RunType.REBALANCE and run.trigger is TriggerKind.MANUAL
+        found.update(dict.fromkeys(run.left, by_hand))
+    return {name for name, by_hand in found.items() if by_hand}
+
+
+def _with_back(
+    snapshot: Snapshot, carriers: list[str], back: list[str], cooldown: Cooldown, *, ordered: bool
+) -> Plan | Hold | Steady:
+    by_hand = ordered or override(snapshot) is not None
+    length = format_duration(snapshot.policy.failback_stabilization)
     trigger = FiredTrigger(
-        kind=TriggerKind.FAILBACK,
-        urgency=Urgency.LOW,
+        kind=TriggerKind.MANUAL if by_hand else TriggerKind.FAILBACK,
+        urgency=Urgency.HIGH if by_hand else Urgency.LOW,
         region=back[0],
-        message=f"{', '.join(back)} healthy for {format_duration(snapshot.policy.failback_stabilization)}",
+        message=f"{', '.join(back)} shall have a share again" if by_hand else f"{', '.join(back)} healthy for {length}",
     )
     hold = first_hold(snapshot, trigger, cooldown)
     if hold is not None:
         return Steady(failback_pending=f"{hold.reason}: {hold.message}", retry_after=hold.retry_after)
     if not all(proved(snapshot.regions[name], now=snapshot.now) for name in back):
         return Steady(failback_pending=f"waiting for a fresh probe of {', '.join(back)}", retry_after=0.5)
-    after = shares.among(wanted(snapshot), [*carrying, *back])
-    return _plan(snapshot, RunType.FAILBACK, TriggerKind.FAILBACK, to=back[0], after=after, reason=trigger.message)
+    after = fitted(snapshot, shares.among(wanted(snapshot), [*carriers, *back]))
+    if not any(after.get(name, 0) for name in back):
+        rows = {row.region: row for row in judge(snapshot, desperate=False)}
+        why = "; ".join(rows[name].explain() if rows[name].reasons else f"{name}: CapacityShort" for name in back)
+        return Steady(failback_pending=f"there is no room for a share yet ({why})", retry_after=1.0)
+    kind = RunType.REBALANCE if by_hand else RunType.FAILBACK
+    return _plan(snapshot, kind, trigger.kind, to=back[0], after=after, reason=trigger.message)
+
+
+def _rest(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Plan | Hold | None:
+    """Follow the ratios that are wanted now among the regions that carry; None when they do."""
+    ideal = shares.among(wanted(snapshot), carriers)
+    if not ideal:
+        return None
+    after = dict(ideal) if override(snapshot) is not None else fitted(snapshot, ideal)
+    before = dict(snapshot.state.distribution)
+    extra = [name for name in before if before[name] and name not in after]
+    if not extra and all(before.get(name, 0) == share for name, share in after.items()) and set(before) >= set(after):
+        return None
+    if ideal != after and shares.moved(before, after) < LEAST_MOVE:
+        return None
+    reason = "the wanted shares changed"
+    trigger = FiredTrigger(kind=TriggerKind.MANUAL, urgency=Urgency.HIGH, region=carriers[0], message=reason)
+    hold = first_hold(snapshot, trigger, cooldown)
+    if hold is not None:
+        return None if hold.reason in ("Suspended", "SuspendedGlobally", "UnsupportedField") else hold
+    to = head(snapshot, after, [name for name in carriers if after.get(name, 0) > 0])
+    return _plan(snapshot, RunType.REBALANCE, TriggerKind.MANUAL, to=to, after=after, reason=reason)
+
+
+def fitted(snapshot: Snapshot, ideal: dict[str, int]) -> dict[str, int]:
+    """`ideal` as far as the regions have room for it, over the regions of the policy and those that keep a part."""
+    after = shares.fit(ideal, snapshot.state.distribution, capacity.rooms(snapshot))
+    return {name: share for name, share in after.items() if share > 0 or snapshot.policy.region(name) is not None}
 
 
 def _plan(
@@ -168,7 +282,3 @@ def _plan(
         candidates=judge(snapshot, desperate=False, fresh=False),
         reason=reason,
     )
-
-
-def _at_rest(snapshot: Snapshot) -> bool:
-    return snapshot.policy.suspend or snapshot.suspend_all or bool(snapshot.policy.unsupported)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 
 from regent.domain.duration import format_duration
-from regent.domain.failover.candidates import best, judge, proved
+from regent.domain.failover import capacity, rebalance
+from regent.domain.failover.candidates import best, explain, judge, proved
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.gates import first_hold
 from regent.domain.failover.model import (
@@ -36,7 +37,7 @@ def decide(snapshot: Snapshot, cooldown: Cooldown) -> Decision:
     triggers = fired(snapshot, snapshot.state.active_region)
     if triggers:
         return leave(snapshot, triggers, cooldown)
-    return go_home(snapshot, cooldown)
+    return rebalance.single_active(snapshot, cooldown) or go_home(snapshot, cooldown)
 
 
 def leave(snapshot: Snapshot, triggers: tuple[FiredTrigger, ...], cooldown: Cooldown) -> Plan | Hold:
@@ -70,7 +71,7 @@ def _to_best(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> P
     candidates = _candidates(snapshot, trigger.kind, cooldown, fresh=True)
     to = best(candidates)
     if not to:
-        why = "; ".join(f"{row.region}: {', '.join(row.reasons)}" for row in candidates) or "the policy lists no other"
+        why = explain(candidates)
         all_down = all(row.reasons and "Unreachable" in row.reasons for row in candidates)
         return Hold(
             reason="AllRegionsDown" if all_down and candidates else "NoCandidate",
@@ -93,6 +94,8 @@ def _to_best(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> P
         candidates=candidates,
         reason=trigger.message,
         detected=view.health.first_failure if view is not None and trigger.kind is TriggerKind.UNREACHABLE else None,
+        urgency=trigger.urgency,
+        shortfall=capacity.short(snapshot, to, capacity.rooms(snapshot), need=shares.FULL),
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from regent.domain.failover.active_active import wanted
 from regent.domain.failover.candidates import judge
 from regent.domain.failover.model import Snapshot, Topology
+from regent.domain.failover.wanted import group, group_of, wanted
 from regent.domain.health.model import AdminState
 from regent.domain.traffic import shares
 
@@ -65,6 +65,8 @@ def adopt(snapshot: Snapshot, evidence: Evidence) -> Adopted | Unsettled:
         return Unsettled(reason="AdoptionAmbiguous", message=message)
     if snapshot.policy.topology is Topology.ACTIVE_ACTIVE:
         return _adopt_shares(snapshot, evidence, names)
+    if snapshot.policy.topology is Topology.BLUE_GREEN:
+        return _adopt_group(snapshot, evidence, names)
     return _adopt_active(snapshot, evidence, names)
 
 
@@ -99,6 +101,44 @@ def _adopt_active(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) 
         distribution=shares.only(names, active),
         epoch=evidence.highest_epoch + 1,
         message=f"{active} is active: {why}",
+    )
+
+
+def _adopt_group(snapshot: Snapshot, evidence: Evidence, names: Sequence[str]) -> Adopted | Unsettled:
+    """The group that serves, by its share on the targets: one region of several rarely has the majority alone."""
+    policy = snapshot.policy
+    grouped = {name: group_of(policy, name) for name in names}
+    by_group: dict[str, dict[str, int]] = {}
+    for target, share in evidence.target_shares.items():
+        sums = by_group.setdefault(target, {})
+        for region, part in share.items():
+            sums[grouped.get(region, "")] = sums.get(grouped.get(region, ""), 0) + part
+    claims = {target: found for target, sums in by_group.items() if (found := majority(sums))}
+    if grouped.get(evidence.last_run_to):
+        claims["the last run"] = grouped[evidence.last_run_to]
+    desired = policy.blue_green.desired if policy.blue_green is not None else ""
+    if evidence.answer:
+        serving, why = grouped[evidence.answer], f"the annotation {ANNOTATION} says so"
+    elif len(set(claims.values())) > 1:
+        said = ", ".join(f"{source} says {name}" for source, name in sorted(claims.items()))
+        return Unsettled(
+            reason="AdoptionAmbiguous", message=f"{said}. Annotate the policy with {ANNOTATION}=<region> to settle it"
+        )
+    elif claims:
+        serving, why = next(iter(claims.values())), f"{' and '.join(sorted(claims))} say so"
+    else:
+        serving, why = desired, "it is desired"
+    members = group(policy, serving)
+    eligible = {row.region for row in judge(snapshot, desperate=True, fresh=False) if row.eligible}
+    carrying = [name for name in members if name in eligible or name in _unseen(snapshot, members)]
+    if not eligible.intersection(members):
+        message = f"no region of {serving} is proved healthy yet; nothing is written before one is"
+        return Unsettled(reason="NoHealthyRegion", message=message)
+    return Adopted(
+        active_region=carrying[0],
+        distribution=shares.among(dict.fromkeys(names, 1.0), carrying),
+        epoch=evidence.highest_epoch + 1,
+        message=f"{serving} serves: {why}",
     )
 
 

@@ -1,19 +1,32 @@
 """Who could take the traffic, in which order, and why the others could not.
 
 Every region of a policy gets a row with all its reasons, so that "why not us-east-1?" is answered by the status alone.
-Figures are bucketed before they are compared: a continuous figure would make every later criterion dead.
+`ranking` orders the rows, `capacity` and `lag` give two of the reasons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
-from regent.domain.failover.model import HEALTH_RANK, Candidate, PolicyRegion, Promotion, RegionView, Snapshot
+from regent.domain.failover import capacity
+from regent.domain.failover.lag import Lag, lag_of
+from regent.domain.failover.model import HEALTH_RANK, Candidate, PolicyRegion, Promotion, RegionView, Snapshot, Topology
+from regent.domain.failover.ranking import rank
+from regent.domain.failover.split_brain import also_active
 from regent.domain.health.model import AdminState, Health
 
-PROMOTION_RANK = {Promotion.PREFER: 0, Promotion.NEUTRAL: 1, Promotion.PREFER_NOT: 2, Promotion.NEVER: 3}
 
-LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Demands:
+    """What a region has to fulfil to be eligible."""
+
+    not_again: Collection[str]
+    fresh: bool
+    accept: Collection[Health]
+    rooms: Mapping[str, int | None]
+    need: int
+    """Percent points that the region would have to take on top of what it has; 0: any room will do."""
 
 
 def judge(
@@ -30,32 +43,52 @@ def judge(
         snapshot: the world.
         exclude: regions that are being left; they get no row.
         not_again: regions left within the cooldown: an automatic run does not return to them.
-        desperate: the source is Unreachable, so a Degraded or Recovering region is better than none.
+        desperate: the source is Unreachable, so a Degraded or Recovering region, or one without room for everything,
+            is better than none.
         fresh: demand proof younger than a probe interval. False for showing, where the age of proof would only flicker.
     """
-    healthy_exists = any(
-        not _refusals(snapshot, entry, not_again=not_again, fresh=fresh, accept={Health.HEALTHY})
-        for entry in snapshot.policy.regions
-        if entry.name not in exclude
-    )
-    accept = set(HEALTH_RANK) if desperate and not healthy_exists else {Health.HEALTHY}
-    rows: list[tuple[tuple[float, ...], str, tuple[str, ...]]] = []
-    for order, entry in enumerate(snapshot.policy.regions):
-        if entry.name in exclude:
-            continue
-        reasons = _refusals(snapshot, entry, not_again=not_again, fresh=fresh, accept=accept)
-        rank = _rank(snapshot.regions.get(entry.name), entry, order)
-        rows.append(((float(bool(reasons)), *rank), entry.name, reasons))
-    rows.sort()
+    rooms = capacity.rooms(snapshot)
+    single = snapshot.policy.topology in (Topology.ACTIVE_PASSIVE, Topology.LEADER_ELECTION)
+    entries = [(order, item) for order, item in enumerate(snapshot.policy.regions) if item.name not in exclude]
+    levels = [({Health.HEALTHY}, 100 if single else 0)]
+    if desperate:
+        levels += [(set(HEALTH_RANK), 100 if single else 0), (set(HEALTH_RANK), 0)]
+    rows: list[tuple[tuple[float, ...], Candidate]] = []
+    for accept, need in levels:
+        demands = _Demands(not_again=not_again, fresh=fresh, accept=accept, rooms=rooms, need=need)
+        rows = [_row(snapshot, entry, order, demands) for order, entry in entries]
+        if any(row.eligible for _, row in rows):
+            break
+    rows.sort(key=lambda item: item[0])
     return tuple(
-        Candidate(region=name, eligible=not reasons, rank=0 if reasons else place, reasons=reasons)
-        for place, (_, name, reasons) in enumerate(rows, start=1)
+        Candidate(
+            region=row.region,
+            eligible=row.eligible,
+            rank=place if row.eligible else 0,
+            reasons=row.reasons,
+            notes=row.notes,
+        )
+        for place, (_, row) in enumerate(rows, start=1)
     )
+
+
+def _row(snapshot: Snapshot, entry: PolicyRegion, order: int, demands: _Demands) -> tuple[tuple[float, ...], Candidate]:
+    lag = lag_of(snapshot, entry.name)
+    refusals = _refusals(snapshot, entry, lag, demands)
+    key = (float(bool(refusals)), *rank(snapshot, entry, order=order, lag=lag.seconds if lag is not None else None))
+    reasons = tuple(reason for reason, _ in refusals)
+    notes = tuple(f"{reason} ({note})" if note else reason for reason, note in refusals)
+    return key, Candidate(region=entry.name, eligible=not reasons, reasons=reasons, notes=notes)
 
 
 def best(candidates: Collection[Candidate]) -> str:
     """The eligible region of the best rank, or "" when there is none."""
     return next((row.region for row in candidates if row.eligible), "")
+
+
+def explain(candidates: Collection[Candidate]) -> str:
+    """Why nobody can take over, in one line: each region with its reasons, rules and figures."""
+    return "; ".join(row.explain() for row in candidates if row.reasons) or "the policy lists no other"
 
 
 def proved(view: RegionView, *, now: float) -> bool:
@@ -64,42 +97,45 @@ def proved(view: RegionView, *, now: float) -> bool:
     return health.proved_at is not None and now - health.proved_at <= health.probe_interval
 
 
-def _refusals(
-    snapshot: Snapshot, entry: PolicyRegion, *, not_again: Collection[str], fresh: bool, accept: Collection[Health]
-) -> tuple[str, ...]:
+def _refusals(snapshot: Snapshot, entry: PolicyRegion, lag: Lag | None, demands: _Demands) -> list[tuple[str, str]]:
+    """Every (reason, rule and figure) against the region."""
     view = snapshot.regions.get(entry.name)
     if view is None or not view.exists:
-        return ("RegionNotFound",)
+        return [("RegionNotFound", "")]
+    reasons = _by_order(view, entry) + _by_health(view, demands, now=snapshot.now)
+    if view.placement_denied:
+        reasons.append(("PlacementDenied", view.placement_denied))
+    if lag is not None and lag.refusal:
+        reasons.append(("ReplicationLag", lag.refusal))
+    short = capacity.short(snapshot, entry.name, demands.rooms, need=demands.need)
+    if short:
+        reasons.append(("CapacityShort", short))
+    double = also_active(snapshot, entry.name)
+    if double:
+        reasons.append(("SplitBrainSuspected", f"{', '.join(double)} is active there too"))
+    if entry.name in demands.not_again:
+        reasons.append(("LeftWithinCooldown", "an automatic run does not return before status.cooldownUntil"))
+    return reasons
+
+
+def _by_order(view: RegionView, entry: PolicyRegion) -> list[tuple[str, str]]:
     reasons = []
     if view.admin_state is not AdminState.ENABLED:
-        reasons.append(f"AdminState{view.admin_state.value}")
+        reasons.append((f"AdminState{view.admin_state.value}", ""))
+    if view.suspended:
+        reasons.append(("RegionSuspended", "spec.suspend of the Region is true"))
     if entry.promotion is Promotion.NEVER:
-        reasons.append("PromotionNever")
+        reasons.append(("PromotionNever", ""))
+    return reasons
+
+
+def _by_health(view: RegionView, demands: _Demands, *, now: float) -> list[tuple[str, str]]:
     if view.health.down:
-        reasons.append("Unreachable")
-    elif view.health.health not in accept:
-        reasons.append(f"Health{view.health.health.value}")
-    elif view.health.proved_at is None or (fresh and not proved(view, now=snapshot.now)):
-        reasons.append("NotProvedHealthy")
-    if not view.health.down and view.fired:
-        reasons.extend(f"Trigger{trigger.kind.value}" for trigger in view.fired)
-    if entry.name in not_again:
-        reasons.append("LeftWithinCooldown")
-    return tuple(reasons)
-
-
-def _rank(view: RegionView | None, entry: PolicyRegion, order: int) -> tuple[float, ...]:
-    if view is None:
-        return (9, 9, 0, 9, 0, 99, order)
-    figures = view.health.figures
-    free = 100.0 if figures.capacity_available_percent is None else figures.capacity_available_percent
-    latency = figures.latency_p50 or 0.0
-    return (
-        HEALTH_RANK.get(view.health.health, 9),
-        PROMOTION_RANK[entry.promotion],
-        -view.priority,
-        view.tier,
-        -(free // 10),
-        sum(latency > bound for bound in LATENCY_BUCKETS),
-        order,
-    )
+        return [("Unreachable", "")]
+    reasons = []
+    if view.health.health not in demands.accept:
+        reasons.append((f"Health{view.health.health.value}", ""))
+    elif view.health.proved_at is None or (demands.fresh and not proved(view, now=now)):
+        reasons.append(("NotProvedHealthy", ""))
+    reasons.extend((f"Trigger{trigger.kind.value}", "") for trigger in view.fired)
+    return reasons

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from regent.domain.failover.model import RunRecord
+from regent.domain.failover.model import RunRecord, RunType
 
 LONGEST = 3600.0
 
@@ -50,7 +50,9 @@ def current(runs: Iterable[RunRecord], *, base: float, acknowledged_time: float 
         in_a_row = run.automatic and cooldown.length > 0 and end - _start(cooldown) <= 2 * cooldown.length
         length = min(cooldown.length * 2, max(LONGEST, base)) if in_a_row else base
         kept = cooldown.left if cooldown.active(end) else frozenset()
-        cooldown = Cooldown(until_time=end + length, length=length, left=kept | run.left)
+        # A share that a person set to nothing says nothing about the region: it may take over at any time.
+        left = frozenset[str]() if run.type is RunType.REBALANCE else run.left
+        cooldown = Cooldown(until_time=end + length, length=length, left=kept | left)
     return cooldown
 
 
@@ -59,9 +61,14 @@ def _start(cooldown: Cooldown) -> float:
 
 
 def spent(runs: Iterable[RunRecord], *, since_time: float) -> int:
-    """Committed automatic runs that ended at `since_time` or later: what counts against the failover budget."""
-    return sum(
-        1
-        for run in runs
-        if run.committed and run.automatic and run.completion_time is not None and run.completion_time >= since_time
-    )
+    """Committed automatic runs that ended at `since_time` or later: what counts against the failover budget.
+
+    A Rebalance follows an order of a person (shares, an override, the rest of a divided move) and does not count.
+    """
+    return sum(1 for run in runs if counts(run) and (run.completion_time or 0.0) >= since_time)
+
+
+def counts(run: RunRecord) -> bool:
+    """Whether the run is one of those that the failover budget limits."""
+    over = run.committed and run.completion_time is not None
+    return over and run.automatic and run.type is not RunType.REBALANCE

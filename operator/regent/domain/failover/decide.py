@@ -1,18 +1,29 @@
 """The failover decision: `decide(snapshot) -> Plan | Hold | Steady`.
 
 Start reading here. The decision is a pure function: triggers (`triggers`), rules that hold it back (`gates`,
-`cooldown`), candidates (`candidates`) and shares (`traffic.shares`) are the four things that it puts together. What is
-decided is executed by `engine.runs`; what is held is shown by `engine.policy_status`.
+`cooldown`), candidates (`candidates`) and shares (`traffic.shares`) are the four things that it puts together, one
+module for each topology; `limits` has the last word on a plan. What is decided is executed by `engine.runs`; what is
+held is shown by `engine.policy_status`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
-from regent.domain.failover import active_active, active_passive
+from regent.domain.failover import active_active, active_passive, blue_green, leader_election, rebalance
 from regent.domain.failover.candidates import judge
 from regent.domain.failover.cooldown import Cooldown, current
-from regent.domain.failover.model import Candidate, Decision, Hold, Snapshot, Steady, Topology
+from regent.domain.failover.limits import limit
+from regent.domain.failover.model import Candidate, Decision, Plan, Snapshot, Steady, Topology
+from regent.domain.traffic import shares
+
+BY_TOPOLOGY: Mapping[Topology, Callable[[Snapshot, Cooldown], Decision]] = {
+    Topology.ACTIVE_PASSIVE: active_passive.decide,
+    Topology.ACTIVE_ACTIVE: active_active.decide,
+    Topology.LEADER_ELECTION: leader_election.decide,
+    Topology.BLUE_GREEN: blue_green.decide,
+}
 
 
 def decide(snapshot: Snapshot) -> Decision:
@@ -22,19 +33,24 @@ def decide(snapshot: Snapshot) -> Decision:
     """
     if not snapshot.state.adopted or snapshot.state.operation is not None:
         return Steady(candidates=shown_candidates(snapshot))
-    cooldown = cooldown_of(snapshot)
-    if snapshot.policy.topology is Topology.ACTIVE_ACTIVE:
-        decision = active_active.decide(snapshot, cooldown)
-    else:
-        decision = active_passive.decide(snapshot, cooldown)
-    if isinstance(decision, Hold | Steady) and not decision.candidates:
-        decision = dataclasses.replace(decision, candidates=shown_candidates(snapshot))
-    return decision
+    decision = BY_TOPOLOGY[snapshot.policy.topology](snapshot, cooldown_of(snapshot))
+    if isinstance(decision, Plan):
+        decision = limit(snapshot, decision)
+    if isinstance(decision, Plan):
+        return decision
+    # Nothing announces the end of an override.
+    waits = [wait for wait in (decision.retry_after, rebalance.expires_in(snapshot)) if wait is not None]
+    candidates = decision.candidates or shown_candidates(snapshot)
+    return dataclasses.replace(decision, candidates=candidates, retry_after=min(waits, default=None))
 
 
 def shown_candidates(snapshot: Snapshot) -> tuple[Candidate, ...]:
     """The candidates as the status shows them while nothing happens."""
-    carrying = set() if snapshot.policy.topology is Topology.ACTIVE_ACTIVE else {snapshot.state.active_region}
+    carrying = {snapshot.state.active_region}
+    if snapshot.policy.topology is Topology.ACTIVE_ACTIVE:
+        carrying = set()
+    elif snapshot.policy.topology is Topology.BLUE_GREEN:
+        carrying = set(shares.carrying(snapshot.state.distribution))
     return judge(snapshot, exclude=carrying, not_again=not_again(snapshot), desperate=False, fresh=False)
 
 

@@ -10,12 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from regent.domain.duration import format_duration
+from regent.domain.failover import windows
 from regent.domain.failover.cooldown import Cooldown, spent
-from regent.domain.failover.model import FiredTrigger, Hold, Mode, Snapshot, TriggerKind, Urgency
+from regent.domain.failover.model import FiredTrigger, Hold, Mode, RunType, Snapshot, TriggerKind, Urgency
+from regent.domain.failover.split_brain import suspected
 from regent.domain.times import rfc3339
 
-ORDERS = (TriggerKind.ADMIN_STATE, TriggerKind.REGION_REMOVED)
+ORDERS = (TriggerKind.ADMIN_STATE, TriggerKind.REGION_REMOVED, TriggerKind.MANUAL)
 """Triggers that a person gave: neither cooldown nor budget nor doubts of the prober stand in their way."""
+
+USUAL_TYPE = {
+    TriggerKind.ADMIN_STATE: RunType.SWITCHOVER,
+    TriggerKind.PREEMPTION: RunType.SWITCHOVER,
+    TriggerKind.FAILBACK: RunType.FAILBACK,
+    TriggerKind.MANUAL: RunType.REBALANCE,
+}
+"""The type of run that a trigger leads to, which is what a window names; Failover for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,8 @@ class Case:
     snapshot: Snapshot
     trigger: FiredTrigger
     cooldown: Cooldown
+    run_type: RunType
+    """Type of the run that the trigger would lead to."""
 
     def hold(
         self, reason: str, message: str, *, action_required: bool = False, retry_after: float | None = None
@@ -57,11 +69,23 @@ def _suspended(case: Case) -> Hold | None:
         )
     if case.snapshot.policy.suspend:
         return case.hold("Suspended", "spec.suspend is true; set it to false to let runs start", action_required=True)
+    view = case.snapshot.regions.get(case.trigger.region)
+    if view is not None and view.suspended:
+        message = (
+            f"{case.trigger.message}; spec.suspend of Region {view.name} is true, set it to false to let runs start"
+        )
+        return case.hold("RegionSuspended", message, action_required=True)
     return None
 
 
+def _split_brain(case: Case) -> Hold | None:
+    seen = suspected(case.snapshot)
+    return case.hold("SplitBrainSuspected", seen, action_required=True) if seen else None
+
+
 def _manual(case: Case) -> Hold | None:
-    if case.snapshot.policy.mode is Mode.AUTOMATIC:
+    ordered = case.trigger.kind is TriggerKind.MANUAL and case.run_type is RunType.REBALANCE
+    if case.snapshot.policy.mode is Mode.AUTOMATIC or ordered:  # shares set by hand need no second order
         return None
     return case.hold("ManualMode", f"{case.trigger.message}; mode is Manual", action_required=True)
 
@@ -94,7 +118,8 @@ def _quorum(case: Case) -> Hold | None:
     need = case.snapshot.policy.safety.quorum
     if votes >= need:
         return None
-    return case.hold("QuorumMissing", f"{votes} of the {need} vantages that safety.quorum asks for say Down")
+    message = f"{votes} of the {need} vantages that safety.quorum asks for say Down; it goes on when enough of them do"
+    return case.hold("QuorumMissing", message)
 
 
 def _cooldown(case: Case) -> Hold | None:
@@ -123,19 +148,46 @@ def _budget(case: Case) -> Hold | None:
     return case.hold("BudgetSpent", message, action_required=True, retry_after=60.0)
 
 
+def _window(case: Case) -> Hold | None:
+    now = case.snapshot.wall_time
+    named = [window for window in case.snapshot.policy.safety.windows if case.run_type.value in window.allow]
+    if not named or any(windows.open_until(window, now) is not None for window in named):
+        return None
+    wrong = [text for window in named if (text := windows.problem(window.start, window.time_zone))]
+    starts = [start for window in named if (start := windows.opens(window, now)) is not None]
+    rule = f"{case.trigger.message}; runs of type {case.run_type.value} wait for a window of safety.windows"
+    by_hand = "Start a Failover by hand to go before"
+    if not starts:
+        why = f": {wrong[0]}" if wrong else ""
+        return case.hold("OutsideWindow", f"{rule}, and none ever opens{why}. {by_hand}", action_required=True)
+    message = f"{rule}; the next one opens at {rfc3339(min(starts))}. {by_hand}"
+    return case.hold("OutsideWindow", message, retry_after=min(starts) - now)
+
+
 CHAIN: tuple[Callable[[Case], Hold | None], ...] = (
     _unsupported,
     _suspended,
+    _split_brain,
     _manual,
     _grace,
     _observer,
     _quorum,
     _cooldown,
     _budget,
+    _window,
 )
 
 
-def first_hold(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> Hold | None:
-    """Return the first rule that holds a run for `trigger` back, or None when it may be made."""
-    case = Case(snapshot, trigger, cooldown)
+def first_hold(
+    snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown, *, run_type: RunType | None = None
+) -> Hold | None:
+    """Return the first rule that holds a run for `trigger` back, or None when it may be made.
+
+    Args:
+        snapshot: the world.
+        trigger: what would start the run.
+        cooldown: the cooldown in force.
+        run_type: the type of the run, where it is not the usual one of the trigger.
+    """
+    case = Case(snapshot, trigger, cooldown, run_type or USUAL_TYPE.get(trigger.kind, RunType.FAILOVER))
     return next((hold for check in CHAIN if (hold := check(case)) is not None), None)

@@ -59,6 +59,8 @@ class TriggerKind(Enum):
     MANUAL = "Manual"
     SCHEDULE = "Schedule"
     FAILBACK = "Failback"
+    PREEMPTION = "Preemption"
+    """LeaderElection: a better region has been there for long enough."""
 
 
 class Urgency(Enum):
@@ -177,6 +179,30 @@ class Operation:
     to: str
 
 
+class LatchKind(Enum):
+    """Why a BlueGreen group is not switched to though it is desired; the values are the API's."""
+
+    FAILED_IN_OBSERVE = "FailedInObserve"
+    """It failed soon after the switch: only a change of `desired` (or a run of a person) opens the latch."""
+    FAILED_OVER = "FailedOver"
+    """An unplanned run left it: the return is a failback."""
+    MOVED_BY_HAND = "MovedByHand"
+    """A person moved away from it though it is desired: only a change of `desired` opens the latch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupState:
+    """What a BlueGreen policy remembers. It stands in the policy's status, so that a new leader remembers it too."""
+
+    group: str = ""
+    """Group that the last switch made active; "" before the first."""
+    switch_time: float | None = None
+    """When that switch ended; its commit until then. The observation counts from here."""
+    latched: str = ""
+    """Group that is not switched to by itself; "" when there is none."""
+    latch: LatchKind = LatchKind.FAILED_IN_OBSERVE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
     """What the policy's status says: the record of decisions, not a view of the world."""
@@ -191,6 +217,11 @@ class PolicyState:
     """Where ActivePassive traffic was before the first unplanned run since; empty: at home."""
     acknowledged_epoch: int = 0
     """From the annotation `regent.dev/acknowledge`: ends the cooldown of that epoch."""
+    groups: GroupState = field(default_factory=GroupState)
+    """BlueGreen only."""
+    challenger: str = ""
+    """LeaderElection: the region that has been better than the leader since `challenger_time`."""
+    challenger_time: float | None = None
 
     @property
     def adopted(self) -> bool:
@@ -213,6 +244,14 @@ class RegionView:
     """Rate triggers that hold now, by the policy's figures."""
     settled: bool = True
     """The first probe round is over, so that silence means something."""
+    suspended: bool = False
+    """No automatic run moves traffic to or away from it."""
+    capacity_total: float | None = None
+    """What it can serve in all, in the user's unit; None: not said."""
+    placement_denied: str = ""
+    """Why the namespace's PlacementPolicies rule it out; "" when they do not."""
+    placement_preferred: bool = True
+    """False: a PlacementPolicy with locality Region would rather have another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +266,11 @@ class RunRecord:
     left: frozenset[str] = frozenset()
     """Regions that lost their whole share by it."""
     completion_time: float | None = None
+    phase: str = ""
+    source: str = ""
+    to: str = ""
+    before: Mapping[str, int] = field(default_factory=dict)
+    after: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +290,13 @@ class Snapshot:
     """Why the prober doubts itself; empty: it does not."""
     panic: str = ""
     """Why too many regions went down at once to be believed; empty: no panic."""
+    lags: Mapping[str, float | None] = field(default_factory=dict)
+    """Seconds that the data steps of a region are behind, the worst of them; None: unknown. A region that is not in
+    it has no data step."""
+    replication: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """By Required ReplicationPolicy, the same of each region that it replicates to from the active one."""
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By region, the names of the promotion steps that were seen active there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +308,12 @@ class Candidate:
     rank: int = 0
     """1 is the best; 0 for regions that are not eligible."""
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """The reasons in full, with rule and figure, for the message of a hold."""
+
+    def explain(self) -> str:
+        """`us: ReplicationLag (…), Unreachable`: the row in one line."""
+        return f"{self.region}: {', '.join(self.notes or self.reasons)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +331,10 @@ class Plan:
     reason: str
     detected: float | None = None
     """Monotonic time of the first sign of the failure."""
+    urgency: Urgency = Urgency.LOW
+    """How urgent the trigger is; HIGH is never divided or delayed by `maxShift`."""
+    shortfall: str = ""
+    """What could not be moved because nobody has room for it (CapacityShort); "" when everything fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +361,10 @@ class Steady:
     retry_after: float | None = None
     failback_pending: str = ""
     """What a failback waits for, or that it needs a person; empty: at home."""
+    switch_pending: str = ""
+    """What a wanted change (another group, a better leader, a rest to be moved) waits for; empty: nothing is wanted."""
+    challenger: str = ""
+    """LeaderElection: the region that is better than the leader now."""
 
 
 Decision = Plan | Hold | Steady

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regent.domain.failover import active_active
-from regent.domain.failover.candidates import best, judge
+from regent.domain.failover.candidates import best, explain, judge
 from regent.domain.failover.decide import decide
 from regent.domain.failover.model import Candidate, Hold, Plan, RunType, Snapshot, Topology, TriggerKind
 from regent.domain.failover.runspec import LATEST, Desired, RunSpec
+from regent.domain.failover.wanted import group, group_of, wanted
 from regent.domain.traffic import shares
 
 
@@ -91,8 +91,8 @@ def _by_hand(snapshot: Snapshot, run: RunSpec) -> Prepared:
         message = "the policy has not found out what is active; see its condition Ready"
         return Wait(phase="Pending", reason="PolicyNotReady", message=message)
     carrying = shares.carrying(snapshot.state.distribution)
-    shared = snapshot.policy.topology is Topology.ACTIVE_ACTIVE
-    returning = shared and run.type is RunType.FAILBACK
+    shared = snapshot.policy.topology in (Topology.ACTIVE_ACTIVE, Topology.BLUE_GREEN)
+    returning = shared and run.type is RunType.FAILBACK and _joins(snapshot, run.to)
     if not returning and (run.source not in carrying if shared else run.source != snapshot.state.active_region):
         active = ", ".join(carrying) if shared else snapshot.state.active_region
         message = f"spec.from is {run.source or 'empty'}, but active is {active}; make a new Failover from there"
@@ -101,6 +101,14 @@ def _by_hand(snapshot: Snapshot, run: RunSpec) -> Prepared:
         message = f"spec.to names {run.to}, which is not in spec.regions of policy {snapshot.policy.name}"
         return Refusal(phase="Failed", reason="UnknownRegion", message=message)
     return _to_chosen(snapshot, run, returning=returning)
+
+
+def _joins(snapshot: Snapshot, region: str) -> bool:
+    """Whether `region` gets a share beside those that carry, instead of taking over from them."""
+    policy = snapshot.policy
+    if policy.topology is Topology.ACTIVE_ACTIVE:
+        return True
+    return group_of(policy, region) == group_of(policy, snapshot.state.active_region) != ""
 
 
 def _to_chosen(snapshot: Snapshot, run: RunSpec, *, returning: bool) -> Prepared:
@@ -128,11 +136,10 @@ def _to_chosen(snapshot: Snapshot, run: RunSpec, *, returning: bool) -> Prepared
 
 def _blocked(candidates: tuple[Candidate, ...], to: str, row: Candidate | None) -> Wait:
     if row is None:
-        why = "; ".join(f"{item.region}: {', '.join(item.reasons)}" for item in candidates) or "there is no other"
-        message = f"no region can take over ({why})"
+        message = f"no region can take over ({explain(candidates)})"
         return Wait(phase="Blocked", reason="NoCandidate", message=message, candidates=candidates)
     message = (
-        f"{to} cannot take over: {', '.join(row.reasons)}. It starts as soon as that is lifted; "
+        f"{to} cannot take over: {', '.join(row.notes or row.reasons)}. It starts as soon as that is lifted; "
         "spec.control.force skips the target's health, spec.control.desired: Cancel ends the run"
     )
     return Wait(phase="Blocked", reason="TargetNotEligible", message=message, candidates=candidates)
@@ -140,8 +147,14 @@ def _blocked(candidates: tuple[Candidate, ...], to: str, row: Candidate | None) 
 
 def _after(snapshot: Snapshot, run: RunSpec, to: str, *, returning: bool) -> dict[str, int]:
     names = [entry.name for entry in snapshot.policy.regions]
-    if snapshot.policy.topology is not Topology.ACTIVE_ACTIVE:
+    if snapshot.policy.topology not in (Topology.ACTIVE_ACTIVE, Topology.BLUE_GREEN):
         return shares.only(names, to)
     staying = [name for name in shares.carrying(snapshot.state.distribution) if returning or name != run.source]
-    takers = list(dict.fromkeys([*staying, to]))
-    return shares.among(active_active.wanted(snapshot), takers)
+    if snapshot.policy.topology is Topology.ACTIVE_ACTIVE:
+        return shares.among(wanted(snapshot), list(dict.fromkeys([*staying, to])))
+    goal = group_of(snapshot.policy, to)
+    if goal != group_of(snapshot.policy, snapshot.state.active_region):
+        # The other group takes over as a whole: those of it that can, and the one that was asked for.
+        fit = {row.region for row in judge(snapshot, desperate=True) if row.eligible}
+        staying = [name for name in group(snapshot.policy, goal) if name in fit]
+    return shares.among(dict.fromkeys(names, 1.0), list(dict.fromkeys([*staying, to])))

@@ -65,6 +65,46 @@ def blend(before: Mapping[str, int], after: Mapping[str, int], percent: int) -> 
     return dict(zip(names, split(FULL, ratios), strict=True))
 
 
+def fit(ideal: Mapping[str, int], before: Mapping[str, int], rooms: Mapping[str, int | None]) -> dict[str, int]:
+    """`ideal`, but no region gets more than its share in `before` and its room on top of it.
+
+    What is cut off goes to the other regions that grow, in proportion to what they were to get; what nobody can take
+    stays with the regions that were to shrink. `rooms` are percent points; None or missing means unlimited.
+    """
+    names = list(dict.fromkeys([*ideal, *before]))
+    growing = [name for name in names if ideal.get(name, 0) > before.get(name, 0)]
+    shrinking = [name for name in names if ideal.get(name, 0) < before.get(name, 0)]
+    caps = {name: FULL if (room := rooms.get(name)) is None else room for name in growing}
+    gains = _fill({name: ideal[name] - before.get(name, 0) for name in growing}, caps)
+    moved = sum(gains.values())
+    losses = split(moved, [before[name] - ideal.get(name, 0) for name in shrinking]) if moved else []
+    after = {name: before.get(name, 0) + gains.get(name, 0) for name in names}
+    for name, loss in zip(shrinking, losses, strict=False):
+        after[name] -= loss
+    return after
+
+
+def _fill(wanted: Mapping[str, int], caps: Mapping[str, int]) -> dict[str, int]:
+    """Give everyone what is wanted up to the cap, and what that leaves over to the others in proportion."""
+    gains = dict.fromkeys(wanted, 0)
+    left = sum(wanted.values())
+    while left > 0:
+        open_to = [name for name in wanted if gains[name] < caps[name]]
+        if not open_to:
+            break
+        parts = dict(zip(open_to, split(left, [wanted[name] for name in open_to]), strict=True))
+        for name, part in parts.items():
+            taken = min(part, caps[name] - gains[name])
+            gains[name] += taken
+            left -= taken
+    return gains
+
+
+def moved(before: Mapping[str, int], after: Mapping[str, int]) -> int:
+    """How many percent points change their region."""
+    return sum(max(0, share - before.get(name, 0)) for name, share in after.items())
+
+
 def carrying(distribution: Mapping[str, int]) -> list[str]:
     """The regions with a share above zero, in order."""
     return [name for name, share in distribution.items() if share > 0]
