@@ -76,6 +76,9 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge("regent_policy_epoch", "Epoch of the policy: rises with every committed run.", "namespace", "policy"),
     _gauge("regent_policy_held", "1 while a trigger holds and a rule stands in its way.", "namespace", "policy"),
+    _gauge("regent_policy_suspended", "1 while it, a region of it or all are suspended.", "namespace", "policy"),
+    _gauge("regent_policy_budget_spent", "1 while the failover budget is spent.", "namespace", "policy"),
+    _gauge("regent_policy_split_brain", "1 while two regions look active.", "namespace", "policy"),
     _gauge("regent_traffic_share_ratio", "Decided share of each region.", "namespace", "policy", "region"),
     _counter(
         "regent_target_writes_total", "Writes of weights, by kind of target and result (written, failed).",

@@ -6,6 +6,7 @@ same time. A visit never waits: what needs time says when to look again.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from regent.domain.failover.candidates import proved
 from regent.domain.failover.decide import cooldown_of, decide, shown_candidates
 from regent.domain.failover.model import Decision, Hold, Plan, PolicySpec, Snapshot, Steady, Topology, TriggerKind
 from regent.domain.failover.runspec import RunSpec
+from regent.domain.failover.split_brain import suspected
 from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 from regent.domain.traffic.targets import TargetSpec
@@ -23,6 +25,7 @@ from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.history import prune, runs_of
 from regent.engine.policy_status import Findings, compose
+from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
@@ -208,11 +211,7 @@ class PolicyReconciler:
         spec = context.spec
         self._speak(context, decision)
         if isinstance(decision, Steady) and not decision.candidates and context.state.adopted:
-            decision = Steady(
-                candidates=shown_candidates(context.snapshot),
-                retry_after=decision.retry_after,
-                failback_pending=decision.failback_pending,
-            )
+            decision = dataclasses.replace(decision, candidates=shown_candidates(context.snapshot))
         findings = Findings(
             snapshot=context.snapshot, decision=decision, reports=reports, problem=problem, action=action
         )
@@ -244,6 +243,9 @@ class PolicyReconciler:
         labels = {"namespace": context.spec.namespace, "policy": context.spec.name}
         self._metrics.gauge("regent_policy_epoch", context.state.epoch, **labels)
         self._metrics.gauge("regent_policy_held", float(isinstance(decision, Hold)), **labels)
+        self._metrics.gauge("regent_policy_suspended", float(bool(suspensions(context.snapshot))), **labels)
+        self._metrics.gauge("regent_policy_budget_spent", float(budget_spent(context.snapshot)), **labels)
+        self._metrics.gauge("regent_policy_split_brain", float(bool(suspected(context.snapshot))), **labels)
         for region, share in context.state.distribution.items():
             self._metrics.gauge("regent_traffic_share_ratio", share / shares.FULL, region=region, **labels)
 
@@ -309,9 +311,12 @@ class PolicyReconciler:
 def _listed(context: Context) -> dict[str, int]:
     """The decided distribution over the regions that the spec lists now."""
     names = [entry.name for entry in context.spec.regions]
-    if context.spec.topology is not Topology.ACTIVE_ACTIVE:
-        return shares.only(names, context.state.active_region)
-    return {name: context.state.distribution.get(name, 0) for name in names}
+    decided = {name: context.state.distribution.get(name, 0) for name in names}
+    active = context.state.active_region
+    if context.spec.topology is not Topology.ACTIVE_ACTIVE and not decided.get(active):
+        # The active region changed and its shares were never recorded (a run was overtaken): follow the region.
+        return shares.only(names, active)
+    return decided
 
 
 def _shown(decision: Decision) -> Decision:

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from regent.domain.conditions import Condition, merge
+from regent.domain.failover import blue_green, windows
+from regent.domain.failover.candidates import explain
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.decide import cooldown_of
 from regent.domain.failover.model import Candidate, Decision, FailbackMode, Hold, PolicySpec, Snapshot, Steady, Topology
+from regent.domain.failover.wanted import group
 from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 from regent.engine.alignment import TargetReport
+from regent.engine.policy_warnings import budget, split_brain, suspended
 from regent.engine.ports import Object
-from regent.engine.records import policy_state, status_of
+from regent.engine.records import policy_state, status_of, write_groups
 from regent.engine.run_objects import candidate_rows
 
 TARGET_PROBLEMS = frozenset(
@@ -61,10 +65,27 @@ def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -
         status["cooldownUntil"] = rfc3339(cooldown.until_time)
     else:
         status.pop("cooldownUntil", None)
+    _remember(status, policy, spec, findings)
     wanted = conditions(findings, cooldown)
     status["conditions"] = merge(status.get("conditions") or [], wanted, now=now, generation=spec.generation)
     status["failoverReady"] = next(item.status for item in wanted if item.type == "FailoverReady")
     return status
+
+
+def _remember(status: dict[str, Any], policy: Object, spec: PolicySpec, findings: Findings) -> None:
+    """What the next decisions need to know and nothing else tells: the latch of a group, the better leader."""
+    state = policy_state(policy)
+    groups = write_groups(blue_green.at_visit(spec, state)) if spec.topology is Topology.BLUE_GREEN else {}
+    if groups:
+        status["blueGreen"] = groups
+    else:
+        status.pop("blueGreen", None)
+    decision = findings.decision
+    found = decision.challenger if isinstance(decision, Steady) else ""
+    if not found and (isinstance(decision, Steady) or spec.topology is not Topology.LEADER_ELECTION):
+        status.pop("challenger", None)
+    elif found and found != state.challenger:
+        status["challenger"] = {"region": found, "sinceTime": rfc3339(findings.snapshot.wall_time)}
 
 
 def _target_row(report: TargetReport) -> dict[str, Any]:
@@ -102,8 +123,10 @@ def conditions(findings: Findings, cooldown: Cooldown) -> list[Condition]:
         else _action_required(snapshot, decision),
         *_progressing(snapshot, decision),
         _verified(findings.reports),
-        Condition("SplitBrainSuspected", "False", "NoSign", ""),
+        split_brain(snapshot),
         _failback_pending(decision),
+        suspended(snapshot),
+        budget(snapshot),
         Condition("CooldownActive", "True", "Running", f"until {rfc3339(cooldown.until_time)}")
         if cooldown.active(snapshot.wall_time)
         else Condition("CooldownActive", "False", "Over", ""),
@@ -121,6 +144,13 @@ def _ready(findings: Findings) -> Condition:
     if missing:
         message = f"no Region named {', '.join(missing)}: create it, or remove it from spec.regions"
         return Condition("Ready", "False", "RegionNotFound", message)
+    denied = [view for view in findings.snapshot.regions.values() if view.placement_denied and policy.region(view.name)]
+    if denied:
+        message = "; ".join(f"{view.name}: {view.placement_denied}" for view in denied)
+        return Condition("Ready", "False", "PlacementDenied", f"{message}; remove it from spec.regions")
+    wrong = [text for item in policy.safety.windows if (text := windows.problem(item.start, item.time_zone))]
+    if wrong:
+        return Condition("Ready", "False", "InvalidWindow", f"safety.windows: {wrong[0]}")
     bad = [report for report in findings.reports if report.reason in TARGET_PROBLEMS]
     if bad:
         return Condition("Ready", "False", bad[0].reason, "; ".join(report.message for report in bad))
@@ -132,10 +162,13 @@ def _failover_ready(candidates: Sequence[Candidate], snapshot: Snapshot) -> Cond
     eligible = [row.region for row in candidates if row.eligible]
     if snapshot.policy.topology is Topology.ACTIVE_ACTIVE and len(eligible) < 2:  # the one left has nobody behind it
         eligible = []
+    if snapshot.policy.topology is Topology.BLUE_GREEN and not eligible:
+        carrying = shares.carrying(snapshot.state.distribution)
+        serving = [name for name in carrying if snapshot.regions[name].health.proved_at is not None]
+        eligible = serving[1:]  # one region of the group has the others behind it
     if eligible:
         return Condition("FailoverReady", "True", "CandidateReady", f"{eligible[0]} would take over")
-    why = "; ".join(f"{row.region}: {', '.join(row.reasons)}" for row in candidates if row.reasons)
-    return Condition("FailoverReady", "False", "NoCandidate", why or "the policy lists no other region")
+    return Condition("FailoverReady", "False", "NoCandidate", explain(candidates))
 
 
 def _active_healthy(snapshot: Snapshot) -> Condition:
@@ -160,11 +193,17 @@ def _action_required(snapshot: Snapshot, decision: Decision) -> Condition:
         return Condition("ActionRequired", "True", decision.reason, f"{decision.message}{hint}")
     pending = isinstance(decision, Steady) and snapshot.policy.failback_mode is FailbackMode.MANUAL
     if pending and isinstance(decision, Steady) and "a person starts it" in decision.failback_pending:
-        home = snapshot.state.failback_region
+        home = snapshot.state.failback_region or _latched_region(snapshot)
         active = snapshot.state.active_region
         hint = f". Run: {command(snapshot.policy, active, home, kind='Failback')}" if home and active else ""
         return Condition("ActionRequired", "False", "FailbackPossible", f"{decision.failback_pending}{hint}")
     return Condition("ActionRequired", "False", "NothingToDo", "")
+
+
+def _latched_region(snapshot: Snapshot) -> str:
+    """BlueGreen: where a failback by hand would go."""
+    members = group(snapshot.policy, snapshot.state.groups.latched) if snapshot.state.groups.latched else ()
+    return next(iter(members), "")
 
 
 def command(policy: PolicySpec, source: str, to: str, *, kind: str = "Failover") -> str:
@@ -183,6 +222,8 @@ def _progressing(snapshot: Snapshot, decision: Decision) -> list[Condition]:
         return []  # the run keeps this condition while it holds the policy
     if isinstance(decision, Hold):
         return [Condition("Progressing", "False", decision.reason, decision.message)]
+    if isinstance(decision, Steady) and decision.switch_pending:
+        return [Condition("Progressing", "False", "SwitchPending", decision.switch_pending)]
     return [Condition("Progressing", "False", "Steady", "")]
 
 

@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from regent.domain.conditions import Condition, merge
-from regent.domain.failover.model import Plan, PolicySpec, RunType, Topology, TriggerKind
+from regent.domain.failover import blue_green
+from regent.domain.failover.model import Plan, PolicySpec, PolicyState, RunType, Topology, TriggerKind
 from regent.domain.traffic import shares
 from regent.engine.ports import Object
-from regent.engine.records import is_automatic, policy_state, read_shares, status_of, write_shares
+from regent.engine.records import (
+    enum_of,
+    is_automatic,
+    policy_state,
+    read_shares,
+    status_of,
+    time_of,
+    write_groups,
+    write_shares,
+)
 
 TALLIES = {
     "Succeeded": "succeeded",
@@ -37,10 +47,11 @@ def active_fields(spec: PolicySpec, active: str, distribution: Mapping[str, int]
     """The fields that say what is active."""
     carrying = shares.carrying(distribution)
     shared = spec.topology is Topology.ACTIVE_ACTIVE
+    listed = shared or spec.topology is Topology.BLUE_GREEN
     return {
         "activeRegion": "" if shared else active,
         "activeRegions": carrying,
-        "active": ",".join(carrying) if shared else active,
+        "active": ",".join(carrying) if listed else active,
         "distribution": write_shares(distribution),
     }
 
@@ -52,7 +63,12 @@ def commit_status(
     status = _status(policy)
     state = policy_state(policy)
     status["epoch"] = state.epoch + 1
-    status["operation"] = {"uid": run["metadata"]["uid"], "name": run["metadata"]["name"], "to": plan.to}
+    status["operation"] = {
+        "uid": run["metadata"]["uid"],
+        "name": run["metadata"]["name"],
+        "from": state.active_region,
+        "to": plan.to,
+    }
     status["phase"] = "FailingOver"
     if spec.topology is not Topology.ACTIVE_ACTIVE and not promotes:
         status["activeRegion"] = plan.to
@@ -80,8 +96,9 @@ def turned_back_status(policy: Object, spec: PolicySpec, source: str) -> dict[st
     status = _status(policy)
     status["epoch"] = policy_state(policy).epoch + 1
     if spec.topology is not Topology.ACTIVE_ACTIVE:
-        status["activeRegion"] = source
-        status["active"] = source
+        before = (status.get("operation") or {}).get("from") or source
+        status["activeRegion"] = before
+        status["active"] = before
     return status
 
 
@@ -96,17 +113,34 @@ def next_attempt_status(policy: Object, spec: PolicySpec, to: str, *, promotes: 
     return status
 
 
-def _home_after(home: str, run: Object) -> str:
+def _home_after(spec: PolicySpec, state: PolicyState, run: Object) -> str:
     """Where a failback would go after the run. A move that a person plans makes a new home; a forced one keeps it."""
-    spec, ended = run.get("spec") or {}, status_of(run)
-    source, to = str(spec.get("from") or ""), str((ended.get("plan") or {}).get("chosen") or "")
-    kind, trigger = spec.get("type"), ended.get("trigger")
+    if spec.topology in (Topology.LEADER_ELECTION, Topology.BLUE_GREEN):
+        return ""  # any leader is as good as another, and groups have a latch of their own
+    asked, ended, home = run.get("spec") or {}, status_of(run), state.failback_region
+    source, to = str(asked.get("from") or ""), str((ended.get("plan") or {}).get("chosen") or "")
+    kind, trigger = asked.get("type"), ended.get("trigger")
     planned = kind == RunType.SWITCHOVER.value and not is_automatic(run)
     if to == home or planned or kind == RunType.FAILBACK.value:
         return ""
+    if spec.topology is Topology.ACTIVE_PASSIVE and state.operation is not None and state.operation.source == to:
+        return home  # only shares moved
     if trigger == TriggerKind.REGION_REMOVED.value:
         return "" if home == source else home
     return home or source
+
+
+def _groups_after(spec: PolicySpec, state: PolicyState, run: Object, *, now: str) -> dict[str, Any]:
+    ended = status_of(run)
+    move = blue_green.Move(
+        source=state.operation.source if state.operation is not None else "",
+        to=state.active_region,
+        trigger=enum_of(TriggerKind, ended.get("trigger"), TriggerKind.MANUAL),
+        automatic=is_automatic(run),
+        start_time=time_of(ended.get("startTime")) or 0.0,
+        end_time=time_of(ended.get("completionTime")) or time_of(now) or 0.0,
+    )
+    return write_groups(blue_green.after_run(spec, state.groups, move))
 
 
 def release_status(
@@ -123,7 +157,9 @@ def release_status(
     if after:
         status.update(active_fields(spec, str(status.get("activeRegion") or ""), after))
     if after and phase != "RolledBack" and dict(after) != read_shares((ended.get("plan") or {}).get("before")):
-        status["failbackRegion"] = _home_after(state.failback_region, run)
+        status["failbackRegion"] = _home_after(spec, state, run)
+    if spec.topology is Topology.BLUE_GREEN:
+        status["blueGreen"] = _groups_after(spec, state, run, now=now)
     tally = TALLIES.get(phase)
     if tally:
         totals = status.setdefault("totals", {})

@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from regent.domain.failover.model import Operation, PolicyState, RunRecord, RunType, TriggerKind
-from regent.domain.times import parse_rfc3339
+from regent.domain.failover.model import (
+    GroupState,
+    LatchKind,
+    Operation,
+    PolicyState,
+    RunRecord,
+    RunType,
+    TriggerKind,
+)
+from regent.domain.times import parse_rfc3339, rfc3339
 
 ACKNOWLEDGE_ANNOTATION = "regent.dev/acknowledge"
 MANAGED_BY_LABEL = "regent.dev/managed-by"
@@ -20,7 +28,7 @@ POLICY_LABEL = "regent.dev/failover-policy"
 TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Cancelled", "NotNeeded", "Superseded"})
 """Phases in which a run is over."""
 
-E = TypeVar("E", RunType, TriggerKind)
+E = TypeVar("E", RunType, TriggerKind, LatchKind)
 
 
 def status_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,18 +55,47 @@ def policy_state(policy: Mapping[str, Any]) -> PolicyState:
     """What the policy's status records."""
     status = status_of(policy)
     operation = status.get("operation")
+    challenger = status.get("challenger") or {}
     acknowledged = annotations_of(policy).get(ACKNOWLEDGE_ANNOTATION, "")
     return PolicyState(
         active_region=str(status.get("activeRegion") or ""),
         distribution=read_shares(status.get("distribution")),
         epoch=int(status.get("epoch") or 0),
         run_number=int(status.get("runNumber") or 0),
-        operation=Operation(uid=operation["uid"], name=operation["name"], to=operation.get("to", ""))
+        operation=Operation(
+            uid=operation["uid"],
+            name=operation["name"],
+            to=operation.get("to", ""),
+            source=operation.get("from", ""),
+        )
         if operation
         else None,
         failback_region=str(status.get("failbackRegion") or ""),
         acknowledged_epoch=int(acknowledged) if acknowledged.isascii() and acknowledged.isdigit() else 0,
+        groups=read_groups(status.get("blueGreen") or {}),
+        challenger=str(challenger.get("region") or ""),
+        challenger_time=time_of(challenger.get("sinceTime")),
     )
+
+
+def read_groups(row: Mapping[str, Any]) -> GroupState:
+    """`status.blueGreen` as the domain knows it."""
+    return GroupState(
+        group=str(row.get("group") or ""),
+        switch_time=time_of(row.get("switchTime")),
+        latched=str(row.get("latchedGroup") or ""),
+        latch=enum_of(LatchKind, row.get("latchReason"), LatchKind.FAILED_IN_OBSERVE),
+    )
+
+
+def write_groups(groups: GroupState) -> dict[str, Any]:
+    """What is remembered of the two groups as the API's object; {} when there is nothing."""
+    row: dict[str, Any] = {"group": groups.group} if groups.group else {}
+    if groups.switch_time is not None:
+        row["switchTime"] = rfc3339(groups.switch_time)
+    if groups.latched:
+        row |= {"latchedGroup": groups.latched, "latchReason": groups.latch.value}
+    return row
 
 
 def is_automatic(run: Mapping[str, Any]) -> bool:
@@ -84,6 +121,11 @@ def run_record(run: Mapping[str, Any]) -> RunRecord:
         automatic=is_automatic(run),
         left=_left(status, before, after),
         completion_time=time_of(status.get("completionTime")),
+        phase=str(status.get("phase") or ""),
+        source=str((run.get("spec") or {}).get("from") or ""),
+        to=str(plan.get("chosen") or ""),
+        before=before,
+        after=before if status.get("phase") == "RolledBack" else after,
     )
 
 

@@ -142,13 +142,9 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     """The fields that ask for more than this version does. Held and shown, because obeying the rest of the policy
     without them could promote without a fence or move traffic in a way that its author has ruled out."""
     asked = {
-        f"topology: {spec.topology}": spec.topology in ("LeaderElection", "BlueGreen"),
-        "safety.windows": bool(spec.safety.windows),
-        "safety.maxShift": spec.safety.max_shift.percent < 100,
         "hooks with onError Abort": spec.hooks is not None
         and any(hook.on_error == "Abort" for hook in spec.hooks.before_failover),
         "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
-        "trafficOverride": spec.traffic_override is not None,
     }
     others = sorted({kind for target in spec.targets if (kind := _other_kind(target))})
     return (*(name for name, is_asked in asked.items() if is_asked), *(f"targets[].{kind}" for kind in others))

@@ -34,7 +34,35 @@ class Operation(ApiModel):
 
     uid: Text128 = Field(description="UID of the Failover object.")
     name: Text253 = Field(description="Name of the Failover object.")
+    from_: OptionalRegionName = Field(
+        default="", alias="from", description="Region that was active when the run committed."
+    )
     to: OptionalRegionName = Field(default="", description="Region that is being made active.")
+
+
+class BlueGreenStatus(ApiModel):
+    """What a policy with topology BlueGreen remembers of its switches."""
+
+    group: Literal["Blue", "Green"] | None = Field(default=None, description="Group that the last run made active.")
+    switch_time: Time | None = Field(
+        default=None, description="When the switch to it ended; blueGreen.observe counts from here."
+    )
+    latched_group: Literal["Blue", "Green"] | None = Field(
+        default=None, description="Group that is not switched to by itself."
+    )
+    latch_reason: Literal["FailedInObserve", "FailedOver", "MovedByHand"] | None = Field(
+        default=None,
+        description="FailedInObserve: it failed soon after the switch; MovedByHand: a person moved away from it; both "
+        "last until blueGreen.desired changes. FailedOver: an unplanned run left it; failback.mode says how it "
+        "returns.",
+    )
+
+
+class Challenger(ApiModel):
+    """The region that is better than the leader, with topology LeaderElection."""
+
+    region: RegionName = Field(description="Name of the Region.")
+    since_time: Time = Field(description="Since when it has been better without a break.")
 
 
 class Effective(ApiModel):
@@ -104,6 +132,14 @@ class FailoverPolicyStatus(ApiModel):
         description="Region that the first unplanned run left, and that a failback returns to. Empty: traffic is at "
         "home.",
     )
+    blue_green: BlueGreenStatus | None = Field(
+        default=None, description="With topology BlueGreen: the last switch, and what keeps a group from serving."
+    )
+    challenger: Challenger | None = Field(
+        default=None,
+        description="With preemption AfterStabilization: the region that takes over once it has been better for "
+        "failback.stabilization.",
+    )
     replication_source: OptionalRegionName = Field(
         default="", description="Region that data is replicated from; changes only when replication is turned round."
     )
@@ -135,5 +171,5 @@ class FailoverPolicyStatus(ApiModel):
     totals: Totals | None = Field(default=None, description="How many runs ended how.")
     conditions: Conditions = conditions_field(
         "Ready, FailoverReady, ActiveRegionHealthy, ActionRequired, Progressing, TrafficVerified, SplitBrainSuspected, "
-        "FailbackPending, CooldownActive"
+        "FailbackPending, CooldownActive, Suspended, BudgetSpent"
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from regent.domain.duration import format_duration
 from regent.domain.failover import rebalance
@@ -233,35 +234,36 @@ def _failed_lately(snapshot: Snapshot, desired: str) -> bool:
     return last is not None and last.phase not in ("", "Succeeded") and group_of(snapshot.policy, last.to) == desired
 
 
-def after_commit(
-    policy: PolicySpec, state: PolicyState, plan: Plan, *, automatic: bool, wall_time: float
-) -> GroupState:
-    """Return what is to be remembered of a run that commits now."""
-    old, new = group_of(policy, state.active_region), group_of(policy, plan.to)
-    if old == new:
-        return state.groups
-    if not automatic or plan.trigger in (TriggerKind.MANUAL, TriggerKind.FAILBACK):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A run that has ended. `source` is the region that was active when it committed, `to` the one that is now."""
+
+    source: str
+    to: str
+    trigger: TriggerKind
+    automatic: bool
+    start_time: float
+    end_time: float
+
+
+def after_run(policy: PolicySpec, before: GroupState, move: Move) -> GroupState:
+    """Return what is to be remembered of a run that has ended. The trial of a group begins at the end of the switch to
+    it; a run that came back to where it began (undone, or within the group) leaves everything as it was."""
+    old, new = group_of(policy, move.source), group_of(policy, move.to)
+    if policy.blue_green is None or old == new or not old:
+        return before
+    ordered = not move.automatic or move.trigger in (TriggerKind.MANUAL, TriggerKind.FAILBACK)
+    if ordered:
         # A person who goes against `desired` means it: the group that was left is not switched to by itself.
-        against = policy.blue_green is not None and new != policy.blue_green.desired
+        against = not move.automatic and new != policy.blue_green.desired
         return GroupState(
-            group=new,
-            switch_time=wall_time,
-            latched=old if against and not automatic else "",
-            latch=LatchKind.MOVED_BY_HAND,
+            group=new, switch_time=move.end_time, latched=old if against else "", latch=LatchKind.MOVED_BY_HAND
         )
-    until = trial_until(policy, state)
-    failed = until is not None and wall_time < until and plan.trigger in FAILURES
+    tried = before.group == old and before.switch_time is not None
+    on_trial = tried and move.start_time < (before.switch_time or 0.0) + policy.blue_green.observe
+    failed = on_trial and move.trigger in FAILURES
     latch = LatchKind.FAILED_IN_OBSERVE if failed else LatchKind.FAILED_OVER
     return GroupState(group=new, switch_time=None, latched=old, latch=latch)
-
-
-def at_release(policy: PolicySpec, state: PolicyState, *, wall_time: float) -> GroupState:
-    """Return what is to be remembered when the committed run has ended: the trial of a group begins at the end of the
-    switch to it, and a switch that was rolled back leaves none."""
-    now = state.groups
-    if now.group != group_of(policy, state.active_region):
-        return dataclasses.replace(now, group=group_of(policy, state.active_region), switch_time=None)
-    return dataclasses.replace(now, switch_time=None if now.switch_time is None else wall_time)
 
 
 def at_visit(policy: PolicySpec, state: PolicyState) -> GroupState:

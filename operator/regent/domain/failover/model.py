@@ -177,6 +177,8 @@ class Operation:
     uid: str
     name: str
     to: str
+    source: str = ""
+    """The region that was active when the run committed."""
 
 
 class LatchKind(Enum):
