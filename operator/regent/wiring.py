@@ -34,6 +34,8 @@ from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
 from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
 from regent.adapters.promotion.http import http_steps
+from regent.adapters.promotion.patroni import patroni_steps
+from regent.adapters.promotion.patroni_api import Clients as PatroniClients
 from regent.adapters.traffic.http_route import RouteTargets
 from regent.adapters.traffic.verification import HttpVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
@@ -44,6 +46,7 @@ from regent.engine.alignment import Alignment
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
 from regent.engine.policies import PolicyReconciler
+from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
@@ -157,7 +160,11 @@ class Operator:
             clock=clock,
         )
         by_http = http_steps(egress=self._egress, secrets=self._signing, nonce=partial(secrets.token_hex, 8))
-        self._drivers = PromotionDrivers({**object_drivers(self._access), **by_http})
+        self._patroni = PatroniClients(allow_loopback=settings.egress.allow_loopback)
+        databases = patroni_steps(
+            clients=self._patroni, secrets=PolicySecrets(cluster=self._failover_cluster, clock=clock), clock=clock
+        )
+        self._drivers = PromotionDrivers({**object_drivers(self._access), **by_http, **databases})
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,
@@ -209,6 +216,7 @@ class Operator:
             await self._probes.close()
             await self._members.close()
             self._receivers.close()
+            self._patroni.close()
             await self._access.close()
             for cluster in self._clusters:
                 await cluster.close()

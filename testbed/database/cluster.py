@@ -30,10 +30,19 @@ class Databases:
     """Context manager: `databases["eu-west-1"]` is a region's; ready when all stream, after about 10 s.
 
     Each runs in the namespace of its name in `network`, which is added when missing. Passwords are drawn anew.
+    `strangers` are further databases that are no copies of the others.
     """
 
-    def __init__(self, names: Iterable[str], *, network: NetworkNamespaces, application: str = "shop") -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        *,
+        network: NetworkNamespaces,
+        application: str = "shop",
+        strangers: Iterable[str] = (),
+    ) -> None:
         self._names = tuple(names)
+        self._strangers = tuple(strangers)
         self._network = network
         self._application = application
         self._members: dict[str, Database] = {}
@@ -52,7 +61,7 @@ class Databases:
         progress = Progress()
         with ExitStack() as stack:
             directory = self._directory(stack)
-            for name in self._names:
+            for name in (*self._names, *self._strangers):
                 self._add(name, directory, programs, stack)
             progress.say(f"starting PostgreSQL under Patroni in {', '.join(self._names)} (about 10 s)")
             try:
@@ -77,8 +86,9 @@ class Databases:
         return iter(self._members.values())
 
     def _boot(self, progress: Progress) -> None:
-        first, *others = self
-        first.launch(primary=None)
+        first, *others = (self[name] for name in self._names)
+        for alone in (first, *(self[name] for name in self._strangers)):
+            alone.launch(primary=None)
         # A standby cluster whose source is not there yet gives up after two tries.
         first.wait_role("primary", progress=progress)
         first.prepare()
@@ -87,6 +97,8 @@ class Databases:
         for other in others:
             other.wait_role("standby-leader", progress=progress)
             other.wait_streaming()
+        for name in self._strangers:
+            self[name].wait_role("primary", progress=progress)
 
     def _add(self, name: str, directory: Path, programs: Programs, stack: ExitStack) -> None:
         layout = Layout(directory / name)

@@ -25,7 +25,34 @@ class PatroniCluster(ApiModel):
     """The Patroni REST API of one region."""
 
     region: RegionName = Field(description="Region in which the database runs.")
-    url: HttpUrl = Field(description="URL of Patroni's REST API there.")
+    url: HttpUrl = Field(
+        description="URL of Patroni's REST API there. Where the cluster has several members, one that leads to the "
+        "leader, such as a Service that selects it by Patroni's role label."
+    )
+    host: Annotated[
+        str,
+        Field(max_length=253),
+        check(
+            cel.unset_or(cel.matches("self", "^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$")),
+            "write a host name or an address",
+        ),
+    ] = Field(
+        default="",
+        description="Where the other regions reach its PostgreSQL, to follow it after a promotion. Empty: the address "
+        "that Patroni tells (`postgresql.connect_address` of its leader).",
+    )
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None, description="Port of its PostgreSQL. Unset: the one that Patroni tells, or 5432 with `host`."
+    )
+    primary_slot_name: Annotated[
+        str,
+        Field(max_length=63),
+        check(cel.unset_or(cel.matches("self", "^[a-z0-9_]+$")), "write lower-case letters, digits and underscores"),
+    ] = Field(
+        default="",
+        description="Replication slot that this cluster uses on the primary one while it is a standby. Make it a "
+        "permanent slot in the Patroni of every other region. Empty: none.",
+    )
 
 
 class Patroni(ApiModel):
@@ -36,6 +63,11 @@ class Patroni(ApiModel):
     )
     credentials_secret_ref: SecretRef | None = Field(
         default=None, description="Secret with `username` and `password` of Patroni's REST API."
+    )
+    ca_secret_ref: SecretRef | None = Field(
+        default=None,
+        description="Secret whose `ca.crt` signed the certificates of the https URLs. Unset: those that the system "
+        "trusts.",
     )
 
 

@@ -1,0 +1,342 @@
+"""Promotion of PostgreSQL under Patroni: the standby cluster of one region becomes the primary one, and the other way
+round.
+
+A role is changed by Patroni's dynamic configuration (`standby_cluster`); there is nothing else to switch. Patroni's
+part is to do it in its region; the order between the regions, which is what keeps acknowledged writes, is the run's.
+When a planned promotion may begin is argued in docs/adr/0013: as soon as the old primary is back in recovery, streams,
+and the new side has replayed what the old one has. `patroni_state` judges what was seen, `patroni_api` asks,
+`patroni_positions` remembers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniApi, PatroniSecrets, basic_authorization
+from regent.adapters.promotion.patroni_positions import Loss, Positions, Track, estimate_loss, lag
+from regent.adapters.promotion.patroni_state import (
+    FENCE_KEY,
+    Address,
+    PatroniSettings,
+    Seen,
+    judge,
+    replacing,
+    standby_snapshot,
+)
+from regent.domain.errors import FencedOffError, PromotionProblemError, UnavailableError
+from regent.domain.failover.fence import Fence
+from regent.domain.failover.model import PolicySpec
+from regent.domain.failover.options import PromotionStep, StepKind
+from regent.domain.failover.roles import Role, RoleState, SyncState
+from regent.engine.ports import Clock
+from regent.engine.promotion import PromotionDriver
+
+RECENT = 1.0
+"""Seconds for which the last look at a primary is good enough to tell a standby's lag."""
+
+PATIENCE = 5.0
+"""Seconds for which a region that did not answer is not asked again on the side."""
+
+QUICK = 0.5
+"""Seconds for a look on the side, at a region that the call is not about."""
+
+
+class PatroniDriver:
+    """The `PromotionDriver` of one step of type Patroni.
+
+    Args:
+        step: the step; `settings` is the API's `patroni`.
+        namespace: of the policy, where its Secrets are.
+        clients: send the requests.
+        secrets: credentials and certificate authority.
+        tracks: what is remembered of the step's regions; outlives the driver.
+        clock: ages of what is remembered.
+    """
+
+    def __init__(
+        self,
+        step: PromotionStep,
+        *,
+        namespace: str,
+        clients: Clients,
+        secrets: PatroniSecrets,
+        tracks: dict[str, Track],
+        clock: Clock,
+    ) -> None:
+        self._step = step
+        self._settings = PatroniSettings.read(step.settings)
+        self._namespace = namespace
+        self._clients = clients
+        self._secrets = secrets
+        self._tracks = tracks
+        self._clock = clock
+
+    @property
+    def step(self) -> PromotionStep:
+        """See the port."""
+        return self._step
+
+    async def observe(self, region: str) -> RoleState:
+        """See the port. The lag of a standby is told where its primary is known."""
+        if region not in self._settings.clusters:
+            return RoleState(role=Role.ABSENT, message=f"step {self._step.name} lists no cluster in {region}")
+        try:
+            seen = await self._look(region)
+        except UnavailableError as error:
+            return RoleState(role=Role.UNKNOWN, message=str(error))
+        judgement = judge(seen)
+        behind = await self._lag(region, seen) if judgement.role is Role.STANDBY else None
+        return RoleState(
+            role=judgement.role,
+            message=judgement.message,
+            fence=seen.fence,
+            position=seen.position,
+            history="" if seen.timeline is None else str(seen.timeline),
+            lag=behind,
+            snapshot=standby_snapshot(seen),
+        )
+
+    async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
+        """Take `standby_cluster` out of the region's configuration; see the port."""
+        seen = await self._look(region)
+        self._refuse(region, seen, fence)
+        if seen.standby_of is None:
+            return  # Patroni is at it, or done
+        if not seen.recovering:
+            raise UnavailableError(f"PostgreSQL of {region} cannot be promoted now: {judge(seen).message}")
+        await self._same_database(region, seen, source)
+        await self._configure(region, None, seen, fence)
+
+    async def demote(self, region: str, *, successor: str, fence: Fence, run: str) -> None:
+        """Make the region's cluster the standby cluster of the successor's; see the port."""
+        seen = await self._look(region)
+        self._refuse(region, seen, fence)
+        address = await self._address(successor)
+        current = seen.standby_of or {}
+        if (current.get("host"), current.get("port", 5432)) == (address.host, address.port):
+            return
+        await self._same_database(region, seen, successor)
+        slot = self._settings.clusters[region].slot
+        wanted: dict[str, Any] = {"host": address.host, "port": address.port}
+        if slot or current.get("primary_slot_name"):
+            wanted["primary_slot_name"] = slot or None  # a slot of another primary is none of this one
+        await self._configure(region, wanted, seen, fence)
+
+    async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:
+        """Bring back the region's `standby_cluster` as it was, or take it out; see the port."""
+        if "standbyCluster" not in snapshot:
+            return
+        wanted = snapshot["standbyCluster"]
+        seen = await self._look(region)
+        self._refuse(region, seen, fence)
+        if (wanted or None) == (dict(seen.standby_of) if seen.standby_of else None):
+            return
+        await self._configure(region, replacing(wanted, seen.standby_of), seen, fence)
+
+    async def sync(self, source: str, to: str) -> SyncState:
+        """Compare the final position of the old primary, which it tells itself once it is back in recovery, with what
+        the new side has replayed. When the old primary cannot be asked, the message bounds what may be lost."""
+        old, new = await asyncio.gather(self._try(source), self._try(to))
+        if isinstance(new, UnavailableError):
+            return SyncState(done=False, message=str(new))
+        if isinstance(old, UnavailableError):
+            return SyncState(done=False, message=str(self._loss(source, new)))
+        if old.identifier != new.identifier:
+            raise self._mismatch(source, old.identifier, to, new.identifier)
+        behind = None if old.position is None or new.position is None else max(0, old.position - new.position)
+        if judge(old).role is not Role.STANDBY or not old.recovering:
+            message = f"the final position of {source} is not known yet: {judge(old).message}"
+            return SyncState(done=False, message=message, behind=behind)
+        if not old.streaming:
+            message = f"{source} is in recovery and does not stream yet: it may still be replaying WAL of its own"
+            return SyncState(done=False, message=message, behind=behind)
+        if None not in (old.timeline, new.timeline) and old.timeline != new.timeline:
+            message = f"{source} is on timeline {old.timeline}, {to} on {new.timeline}"
+            return SyncState(done=False, message=message, behind=behind)
+        if behind is None or behind > 0:
+            return SyncState(done=False, message=f"{to} has {behind} bytes of WAL to replay", behind=behind)
+        return SyncState(done=True, message=f"{to} has replayed all of {source}, up to {new.position}", behind=0)
+
+    async def estimate_loss(self, source: str, to: str) -> Loss:
+        """Bound what promoting `to` loses when `source` is gone for good.
+
+        Raises:
+            UnavailableError: `to` cannot be asked.
+        """
+        return self._loss(source, await self._look(to))
+
+    async def divergence(self, region: str, active: str) -> str:
+        """Tell what a former primary wrote after `active` was promoted: text for people, "" when there is nothing.
+        Following `active` will undo these writes (pg_rewind).
+
+        Raises:
+            UnavailableError: one of the two cannot be asked, or cannot tell yet.
+        """
+        seen, promoted = await asyncio.gather(self._look(region), self._look(active))
+        if seen.recovering is not False or seen.timeline is None or seen.position is None:
+            return ""
+        if promoted.recovering is not False or promoted.timeline is None or promoted.timeline <= seen.timeline:
+            return ""
+        history = await (await self._api(active)).history()
+        fork = next((end for timeline, end in history if timeline == seen.timeline), None)
+        if fork is None:
+            # Patroni writes its history a moment after the promotion.
+            raise UnavailableError(f"Patroni of {active} does not tell yet where timeline {seen.timeline} ended")
+        if seen.position <= fork:
+            return ""
+        return (
+            f"{region} wrote {seen.position - fork} bytes of WAL on timeline {seen.timeline} after {active} was "
+            f"promoted at position {fork}; they are undone when it follows {active}"
+        )
+
+    # -----------------------------------------------------------------------------------------------------------
+
+    async def _api(self, region: str, *, changing: bool = False) -> PatroniApi:
+        settings = self._settings
+        cluster = settings.clusters.get(region)
+        if cluster is None:
+            raise PromotionProblemError(
+                "ClusterNotListed", f"step {self._step.name} lists no cluster in {region}: add it to patroni.clusters"
+            )
+        authority = b""
+        if settings.authority:
+            authority = await self._entry(settings.authority, "ca.crt")
+        try:
+            client = self._clients.client(authority)
+        except ValueError as error:
+            raise PromotionProblemError(
+                "SecretInvalid", f"ca.crt of Secret {self._namespace}/{settings.authority}: {error}"
+            ) from None
+        authorization = ""
+        if changing and settings.credentials:
+            authorization = basic_authorization(
+                await self._entry(settings.credentials, "username"), await self._entry(settings.credentials, "password")
+            )
+        return PatroniApi(region, cluster.url, client=client, authorization=authorization)
+
+    async def _entry(self, name: str, key: str) -> bytes:
+        value = (await self._secrets.data(self._namespace, name)).get(key)
+        if not value:
+            raise PromotionProblemError(
+                "SecretKeyNotFound", f"Secret {self._namespace}/{name} has no key {key}: add it"
+            )
+        return value
+
+    async def _look(self, region: str, *, timeout: float = TIMEOUT) -> Seen:
+        api = await self._api(region)
+        track = self._tracks.setdefault(region, Track())
+        asked = self._clock.monotonic()
+        try:
+            seen = await api.look(timeout=timeout)
+        except UnavailableError:
+            track.failed = self._clock.monotonic()
+            raise
+        track.note(seen, asked=asked)
+        return seen
+
+    async def _try(self, region: str, *, timeout: float = TIMEOUT) -> Seen | UnavailableError:
+        try:
+            return await self._look(region, timeout=timeout)
+        except UnavailableError as error:
+            return error
+
+    async def _lag(self, region: str, seen: Seen) -> float | None:
+        """The lag behind the primary that was seen last; the others are asked where that was too long ago."""
+        if seen.position is None:
+            return None
+        now = self._clock.monotonic()
+        others = [name for name in self._settings.clusters if name != region]
+        if not any(self._fresh(name, now) for name in others):
+            asked = [name for name in others if self._answered(name, now)]
+            await asyncio.gather(*(self._try(name, timeout=QUICK) for name in asked))
+        known = [track for name in others if (track := self._tracks.get(name)) is not None and track.last is not None]
+        if not known:
+            return None
+        primary = max(known, key=lambda track: track.last.time if track.last else 0.0)
+        return lag(primary, position=seen.position, streaming=seen.streaming)
+
+    def _fresh(self, region: str, now: float) -> bool:
+        track = self._tracks.get(region)
+        return track is not None and track.last is not None and now - track.last.time < RECENT
+
+    def _answered(self, region: str, now: float) -> bool:
+        track = self._tracks.get(region)
+        return track is None or track.failed is None or now - track.failed > PATIENCE
+
+    def _loss(self, source: str, new: Seen) -> Loss:
+        track = self._tracks.get(source)
+        if track is None or new.position is None:
+            return Loss(seconds=None, known_bytes=None)
+        return estimate_loss(track, position=new.position, now=self._clock.monotonic())
+
+    def _refuse(self, region: str, seen: Seen, fence: Fence) -> None:
+        """Raise what forbids a change of the region."""
+        if seen.fence is not None and seen.fence > fence:
+            raise FencedOffError(f"Patroni of {region} carries the fence {seen.fence}, ours is {fence}")
+        if seen.paused:
+            raise PromotionProblemError(
+                "PatroniPaused",
+                f"Patroni of {region} is paused and would not follow a change: run `patronictl resume` there",
+            )
+
+    async def _same_database(self, region: str, seen: Seen, other: str) -> None:
+        """Refuse to tie two databases together that are no copies of one another. An `other` that never answered
+        cannot be compared: pg_rewind and PostgreSQL itself refuse a foreign database as well."""
+        track = self._tracks.get(other)
+        identifier = track.identifier if track is not None else ""
+        if not identifier and other in self._settings.clusters:
+            answer = await self._try(other, timeout=QUICK)
+            identifier = answer.identifier if isinstance(answer, Seen) else ""
+        if identifier and seen.identifier and identifier != seen.identifier:
+            raise self._mismatch(region, seen.identifier, other, identifier)
+
+    def _mismatch(self, region: str, identifier: str, other: str, others: str) -> PromotionProblemError:
+        return PromotionProblemError(
+            "IdentifierMismatch",
+            f"the databases of {region} (system identifier {identifier}) and {other} ({others}) are not copies of one "
+            f"another: correct patroni.clusters, or make the standby cluster anew from the primary one",
+        )
+
+    async def _address(self, region: str) -> Address:
+        """Where the PostgreSQL of a region is reached: as the step says, else as its Patroni says, else as it said."""
+        cluster = self._settings.clusters.get(region)
+        if cluster is not None and cluster.host:
+            return Address(host=cluster.host, port=cluster.port or 5432)
+        track = self._tracks.setdefault(region, Track())
+        api = await self._api(region)
+        try:
+            track.address = await api.address() or track.address
+        except UnavailableError:
+            if track.address is None:
+                raise
+        if track.address is None:
+            raise UnavailableError(f"Patroni of {region} has no leader now, so nobody knows where to follow it")
+        found = track.address
+        return replace(found, port=cluster.port) if cluster is not None and cluster.port else found
+
+    async def _configure(self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence) -> None:
+        """Write the role and the fence in one change."""
+        api = await self._api(region, changing=True)
+        await api.configure({"standby_cluster": standby, FENCE_KEY: {"fence": str(fence)}})
+
+
+def patroni_steps(
+    *, clients: Clients, secrets: PatroniSecrets, clock: Clock
+) -> dict[StepKind, Callable[[PolicySpec, PromotionStep], PromotionDriver]]:
+    """Return the constructor of the steps of type Patroni, for `PromotionDrivers`."""
+    positions = Positions()
+
+    def make(policy: PolicySpec, step: PromotionStep) -> PromotionDriver:
+        return PatroniDriver(
+            step,
+            namespace=policy.namespace,
+            clients=clients,
+            secrets=secrets,
+            tracks=positions.of(f"{policy.namespace}/{policy.name}/{policy.uid}/{step.name}"),
+            clock=clock,
+        )
+
+    return {StepKind.PATRONI: make}
