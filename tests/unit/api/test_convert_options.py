@@ -34,7 +34,7 @@ PATRONI = {
     "name": "db",
     "type": "Patroni",
     "timeout": "45s",
-    "patroni": {"clusters": [{"region": "eu", "url": "https://db.example.com"}]},
+    "patroni": {"clusters": [{"region": "eu", "url": "https://db.example.com", "host": "", "primarySlotName": ""}]},
 }
 
 
