@@ -20,9 +20,7 @@ import uvloop
 from regent import __version__
 from regent.adapters import logging as logs
 from regent.adapters.clock import LeaseClock, SystemClock
-from regent.adapters.egress.client import GuardedClient
-from regent.adapters.egress.egress import Egress
-from regent.adapters.egress.signing import parse_keys
+from regent.adapters.egress.receivers import Receivers
 from regent.adapters.host import HostSignals
 from regent.adapters.kopf.bridge import WatchBridge
 from regent.adapters.kubernetes.client import KubernetesCluster
@@ -33,7 +31,6 @@ from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
 from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
-from regent.adapters.promotion.http import http_steps
 from regent.adapters.promotion.patroni import patroni_steps
 from regent.adapters.promotion.patroni_api import Clients as PatroniClients
 from regent.adapters.traffic.http_route import RouteTargets
@@ -45,12 +42,12 @@ from regent.domain.errors import ClusterError
 from regent.engine.alignment import Alignment
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
+from regent.engine.hooks import HookCalls
 from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
-from regent.engine.receivers import ReceiverSecrets
 from regent.engine.reconcile import Reconciler, Workers
 from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
@@ -121,10 +118,15 @@ class Operator:
             metrics=metrics,
             install_signal_handlers=self.install_signal_handlers,
         )
-        # What leads to endpoints of users: guarded, and `_egress` signs as well.
-        self._receivers = GuardedClient(allow_loopback=settings.egress.allow_loopback)
-        self._egress = Egress(self._receivers, clock=clock, jitter=random.random, metrics=metrics)
-        self._signing = ReceiverSecrets(cluster=self._failover_cluster, parse=parse_keys, clock=clock)
+        self._receivers = Receivers(
+            allow_loopback=settings.egress.allow_loopback,
+            cluster=self._failover_cluster,
+            clock=clock,
+            chance=random.random,
+            nonce=partial(secrets.token_hex, 8),
+            metrics=metrics,
+        )
+        self._hooks = HookCalls(self._receivers.hooks(), answered=self._policy_due)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -159,12 +161,11 @@ class Operator:
             hub=lambda account: self._failover_cluster.acting_as(account) if account else self._failover_cluster,
             clock=clock,
         )
-        by_http = http_steps(egress=self._egress, secrets=self._signing, nonce=partial(secrets.token_hex, 8))
         self._patroni = PatroniClients(allow_loopback=settings.egress.allow_loopback)
         databases = patroni_steps(
             clients=self._patroni, secrets=PolicySecrets(cluster=self._failover_cluster, clock=clock), clock=clock
         )
-        self._drivers = PromotionDrivers({**object_drivers(self._access), **by_http, **databases})
+        self._drivers = PromotionDrivers({**object_drivers(self._access), **self._receivers.steps(), **databases})
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,
@@ -243,7 +244,7 @@ class Operator:
         alignment = Alignment(
             clock=clock,
             leadership=leadership,
-            verifier=HttpVerifier(self._receivers),
+            verifier=HttpVerifier(self._receivers.client),
             metrics=metrics,
         )
         executor = RunExecutor(
@@ -256,6 +257,7 @@ class Operator:
             recorder=recorder,
             metrics=metrics,
             requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
+            hooks=self._hooks,
         )
         policies = PolicyReconciler(
             cluster=cluster,
@@ -288,6 +290,9 @@ class Operator:
     def _region_changed(self, region: str) -> None:
         self._queue.add(Key(REGIONS, "", region), priority=Priority.LOW)
 
+    def _policy_due(self, namespace: str, name: str) -> None:
+        self._queue.add(Key(FAILOVER_POLICIES, namespace, name), priority=Priority.HIGH)
+
     def _supervise(self) -> None:
         add = self._supervisor.add
         add("http", self._server.run)
@@ -298,6 +303,7 @@ class Operator:
         add("regions", self._setup.run)
         add("members", self._checks.run)
         add("events", self._recorder.run)
+        add("hooks", self._hooks.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
         if self._elector is not None:

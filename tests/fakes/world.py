@@ -11,6 +11,7 @@ from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.health.model import Health, RegionHealth
 from regent.domain.health.suspicion import ObserverHealth
 from regent.engine.alignment import Alignment
+from regent.engine.hooks import HookCalls
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
@@ -174,6 +175,7 @@ class World:
         executor = RunExecutor(
             cluster=self.cluster, store=self.store, status=status, alignment=alignment, leadership=self.leadership,
             clock=self.clock, recorder=self.recorder, metrics=self.metrics, isolation=self.isolation,
+            hooks=self.hooks(),
         )  # fmt: skip
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
@@ -181,6 +183,10 @@ class World:
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             drivers=self.steps,
         )  # fmt: skip
+
+    def hooks(self) -> HookCalls | None:
+        """What calls hooks in this process."""
+        return None
 
     def furnish(self, **spec: Any) -> World:
         """Put the usual objects in."""

@@ -28,6 +28,7 @@ from regent.engine import run_status as texts
 from regent.engine.alignment import Alignment
 from regent.engine.approvals import approve
 from regent.engine.draft import Draft
+from regent.engine.hooks import HookCalls
 from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import Isolation
@@ -35,6 +36,7 @@ from regent.engine.records import is_automatic, is_over, read_shares, status_of
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVERS
 from regent.engine.run_context import Advance, Context
+from regent.engine.run_hooks import HookGate
 from regent.engine.run_objects import new_run, plan_status, take_snapshot
 from regent.engine.run_progress import Arrived, Later, RunProgress, TurnedBack
 from regent.engine.run_undo import NextCandidate, RunUndo, undoing
@@ -67,6 +69,7 @@ class RunExecutor:
         metrics: Metrics,
         isolation: Isolation | None = None,
         requesters: Requesters | None = None,
+        hooks: HookCalls | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -77,6 +80,7 @@ class RunExecutor:
         self._metrics = metrics
         self._requesters = requesters or Requesters(cluster=cluster, policy="")
         self._policies = PolicyWriter(status=status, clock=clock)
+        self._hooks = HookGate(hooks, recorder=recorder)
         self._progress = RunProgress(
             steps={
                 "Isolate": Isolate(isolation or NoAgents()),
@@ -144,6 +148,10 @@ class RunExecutor:
         view = context.snapshot.regions.get(plan.source)
         down = view is not None and (not view.exists or view.health.down)
         course = chart(context.spec, plan, wanted=spec.transition, source_down=down)
+        digest = str(plan_status(plan, course)["hash"])
+        asked = self._hooks.waits(draft, context.spec, digest)
+        if asked is not None:
+            return Advance(held=True, retry_after=asked.retry_after, action=asked.veto)
         if not _still_waits(draft, spec, plan, course):
             await self._write_plan(context, draft, plan, course)
         if spec.dry_run:
@@ -152,14 +160,16 @@ class RunExecutor:
             message = f"dry run: would move {move}, by {', '.join(course.order)}"
             return await self._finish(draft.run, "Succeeded", "DryRun", message)
         waits = approve(draft, context.spec, spec, course)
-        if isinstance(waits, Refusal):
-            await draft.flush()
-            return await self._finish(draft.run, waits.phase, waits.reason, waits.message)
         if waits is None and spec.approved_plan and (who := await self._requesters.approver(draft.run)):
             draft.step("Approve", "Succeeded", f"approved by {who}: {spec.approved_plan}")
+        asked = self._hooks.ask(draft, context.spec, plan, digest) if waits is None else None
         await draft.flush()
+        if isinstance(waits, Refusal):
+            return await self._finish(draft.run, waits.phase, waits.reason, waits.message)
         if waits is not None:
             return Advance(held=True, retry_after=waits, action=_approve_command(draft.run))
+        if asked is not None:
+            return Advance(held=True, retry_after=asked.retry_after, action=asked.veto)
         try:
             context = await self._policies.commit(context, draft.run, plan, course)
         except CommitLostError as error:

@@ -39,6 +39,9 @@ CALL = 5.0
 TRIES = 3
 NOT_IMPLEMENTED = 501
 
+Constructor = Callable[[PolicySpec, PromotionStep], PromotionDriver]
+"""Makes the driver of one step of a policy."""
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -193,9 +196,7 @@ def _read(answer: Answer, model: type[_M]) -> _M:
         raise _NoMessageError(f"the answer is no {model.__name__}: {where}: {first['msg']}"[:300]) from error
 
 
-def http_steps(
-    *, egress: Egress, secrets: SigningKeys, nonce: Callable[[], str]
-) -> dict[StepKind, Callable[[PolicySpec, PromotionStep], PromotionDriver]]:
+def http_steps(*, egress: Egress, secrets: SigningKeys, nonce: Callable[[], str]) -> dict[StepKind, Constructor]:
     """Return the constructor of HTTP steps, for `factory.PromotionDrivers`."""
 
     def make(policy: PolicySpec, step: PromotionStep) -> PromotionDriver:

@@ -142,8 +142,6 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     """The fields that ask for more than this version does. Held and shown, because obeying the rest of the policy
     without them could promote without a fence or move traffic in a way that its author has ruled out."""
     asked = {
-        "hooks with onError Abort": spec.hooks is not None
-        and any(hook.on_error == "Abort" for hook in spec.hooks.before_failover),
         "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
     }
     others = sorted({kind for target in spec.targets if (kind := _other_kind(target))})
@@ -154,7 +152,6 @@ def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
     asked = {
         "drills": spec.drills is not None and bool(spec.drills.schedule),
         "notifications": bool(spec.notifications),
-        "hooks": spec.hooks is not None and bool(spec.hooks.before_failover),
     }
     return tuple(name for name, is_asked in asked.items() if is_asked)
 

@@ -117,6 +117,20 @@ class StateSnapshot(ApiModel):
     )
 
 
+class HookOutcome(ApiModel):
+    """What a hook answered before the run committed."""
+
+    name: Text63 = Field(description="Name of the hook.")
+    result: Literal["Passed", "Failed", "Vetoed"] = Field(
+        description="Passed: it lets the run go. Failed: no answer or a bad one, and the run goes on all the same. "
+        "Vetoed: no answer or a bad one, and its onError is Abort."
+    )
+    message: Text1024 = Field(default="", description="The receiver's words, or why there was no answer.")
+    plan: Text128 = Field(default="", description="Hash of the plan that it was asked about.")
+    number: Count = tally("How often it has been asked about this plan.")
+    time: Time | None = Field(default=None, description="When it answered.")
+
+
 class FailoverStatus(ApiModel):
     """How far the run is."""
 
@@ -140,6 +154,9 @@ class FailoverStatus(ApiModel):
     snapshot: StateSnapshot | None = Field(default=None, description="What the targets looked like before the run.")
     attempts: Annotated[list[Attempt], Field(max_length=64), LIST_ATOMIC] = Field(
         default_factory=list, description="Candidates that were tried, in order."
+    )
+    hooks: Annotated[list[HookOutcome], Field(max_length=8), list_map("name")] = Field(
+        default_factory=list, description="What the hooks said to the plan."
     )
     point_of_no_return: PointOfNoReturn | None = Field(
         default=None, description="Set from where the run goes forward only."
