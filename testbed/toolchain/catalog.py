@@ -1,9 +1,9 @@
 """Which programs the testbed builds: module, version, linker variables, and where their go.mod comes from.
 
 Two ways of getting a go.mod, because upstream modules differ. Kubernetes and etcd have a small go.mod of our own,
-committed with its go.sum. Traefik and Helm only resolve from the go.mod of their own release (a fresh one would load
-the whole module graph, parts of which have vanished): theirs is derived at build time from the archive, whose hash is
-pinned here.
+committed with its go.sum. Traefik, Helm and external-dns only resolve from the go.mod of their own release (a fresh one
+would load the whole module graph, parts of which have vanished): theirs is derived at build time from the archive,
+whose hash is pinned here.
 """
 
 from collections.abc import Mapping
@@ -58,6 +58,7 @@ KUBERNETES = "v1.36.3"
 ETCD = "v3.6.14"
 TRAEFIK = "v3.7.10"
 HELM = "v4.3.1"
+EXTERNAL_DNS = "v0.21.0"
 
 
 def _kubernetes_version_variables() -> dict[str, str]:
@@ -119,6 +120,15 @@ _ALL = (
         source=DerivedModule(checksum="h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g="),
         variables={"helm.sh/helm/v4/internal/version.version": HELM},
         first_build_seconds=90,
+    ),
+    Tool(
+        name="external-dns",
+        module="sigs.k8s.io/external-dns",
+        version=EXTERNAL_DNS,
+        package="sigs.k8s.io/external-dns",
+        source=DerivedModule(checksum="h1:YAC7ERW32eZAjSdhu44taaZGII6nwz2/wteT+BtpFzM="),
+        variables={"sigs.k8s.io/external-dns/pkg/apis/externaldns.Version": EXTERNAL_DNS},
+        first_build_seconds=200,
     ),
 )
 

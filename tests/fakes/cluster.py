@@ -34,6 +34,9 @@ WITH_STATUS = frozenset(
         resources.REPLICATION_POLICIES,
         resources.PLACEMENT_POLICIES,
         resources.HTTP_ROUTES,
+        resources.GRPC_ROUTES,
+        resources.VIRTUAL_SERVICES,
+        resources.DNS_ENDPOINTS,
         resources.SERVICES,
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from regent.adapters.traffic.http_route import RouteTargets
+from regent.adapters.traffic.factory import Targets
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.health.model import Health, RegionHealth
@@ -21,6 +21,7 @@ from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.members import FakeMembers
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.promotion import FakeIsolation, FakeSteps
 
@@ -156,6 +157,7 @@ class World:
         self.cluster = cluster or FakeCluster()
         self.tracker = FakeTracker(self.clock)
         self.steps, self.isolation = FakeSteps(), FakeIsolation()
+        self.members = FakeMembers()
         self.boot()
 
     def boot(self) -> None:
@@ -179,7 +181,9 @@ class World:
         )  # fmt: skip
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
-            alignment=alignment, targets=RouteTargets(cluster=self.cluster, store=self.store),
+            alignment=alignment, targets=Targets(
+                cluster=self.cluster, store=self.store, members=self.members, clock=self.clock
+            ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             drivers=self.steps,
         )  # fmt: skip

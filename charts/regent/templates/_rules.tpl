@@ -22,9 +22,28 @@
   - create
   - update
 - apiGroups:
+  - externaldns.k8s.io
+  resources:
+  - dnsendpoints
+  verbs:
+  - get
+  - list
+  - watch
+  - update
+- apiGroups:
   - gateway.networking.k8s.io
   resources:
+  - grpcroutes
   - httproutes
+  verbs:
+  - get
+  - list
+  - watch
+  - update
+- apiGroups:
+  - networking.istio.io
+  resources:
+  - virtualservices
   verbs:
   - get
   - list

@@ -29,6 +29,10 @@ class Adopting:
         if context.snapshot.in_grace:
             return Condition("Ready", "Unknown", "StartupGrace", "Regent has just started; probes come first")
         states = [await target.observe({}) for target in context.targets]
+        # What a region that is down would have said is not waited for when another target can be read: a status that
+        # was lost during an outage must not keep the policy from acting in it.
+        readable = [state for state in states if state.problem != "TargetUnreachable"]
+        states = readable or states
         broken = next((state for state in states if state.problem), None)
         if broken is not None:
             return Condition("Ready", "False", broken.problem, broken.message)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from regent.domain.errors import ClusterError, FencedOffError, TargetProblemError
+from regent.domain.errors import ClusterError, FencedOffError, TargetProblemError, UnavailableError
 from regent.domain.failover.fence import Fence
 from regent.domain.traffic import shares
 from regent.engine.ports import Clock, Leadership, Metrics
@@ -25,7 +25,11 @@ VERIFY_PAUSE = 0.05
 """Seconds between two requests of a verification."""
 VERIFY_TRIES = 100
 """Requests without enough successes before a cutover counts as failed (it is then tried every 10 seconds)."""
+DNS_PAUSE = 0.25
+"""The same for questions to a DNS server, whose records change in seconds: 25 s before it counts as failed."""
 SLOW_RETRY = 10.0
+WRITE_RETRY = 0.2
+"""Seconds after a write or look that failed, where the error does not say when it is worth trying again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,12 @@ class Alignment:
         if isinstance(result, ClusterError):
             message = f"could not be written: {result}"
             return TargetReport(
-                ref=ref, epoch=epoch, verification="Failed", reason="WriteFailed", message=message, retry_after=0.2
+                ref=ref,
+                epoch=epoch,
+                verification="Failed",
+                reason="WriteFailed",
+                message=message,
+                retry_after=_again(result),
             )
         if isinstance(result, BaseException):
             raise result
@@ -134,10 +143,17 @@ class Alignment:
             may_write: the active region is proved healthy; without that no first weights are written.
             insist: an outage is on, so keep rewriting instead of giving way to another writer.
         """
-        return [
-            await self._keep_one(target, distribution, epoch=epoch, owner=owner, may_write=may_write, insist=insist)
+        kept = [
+            self._keep_one(target, distribution, epoch=epoch, owner=owner, may_write=may_write, insist=insist)
             for target in targets
         ]
+        # Side by side: a target in a cluster that hangs keeps none of the others waiting for their turn.
+        reports: list[TargetReport] = []
+        for result in await asyncio.gather(*kept, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result  # only after all have ended: nothing may go on writing behind the caller's back
+            reports.append(result)
+        return reports
 
     async def _keep_one(
         self,
@@ -151,10 +167,26 @@ class Alignment:
     ) -> TargetReport:
         ref = target.spec.ref
         memory = self._memory.setdefault((owner, ref), _Memory())
-        state = await target.observe(distribution)
+        try:
+            state = await target.observe(distribution)
+        except ClusterError as error:
+            message = f"could not be read: {error}"
+            return TargetReport(
+                ref=ref,
+                epoch=epoch,
+                verification="Failed",
+                reason="ReadFailed",
+                message=message,
+                retry_after=_again(error),
+            )
         if state.problem:
             return TargetReport(
-                ref=ref, epoch=epoch, verification="Failed", reason=state.problem, message=state.message
+                ref=ref,
+                epoch=epoch,
+                verification="Failed",
+                reason=state.problem,
+                message=state.message,
+                retry_after=state.poll,
             )
         if state.fence is not None and state.fence.epoch > epoch:
             return _fenced_off(
@@ -221,17 +253,36 @@ class Alignment:
     ) -> TargetReport:
         ref = state.ref
         if not state.accepted:
-            return TargetReport(ref=ref, epoch=epoch, verification="Pending", message=state.accepted_message)
+            return TargetReport(
+                ref=ref,
+                epoch=epoch,
+                verification="Pending",
+                message=state.accepted_message,
+                retry_after=state.poll and min(state.poll, 1.0),
+            )
         if target.spec.verification is None:
             return TargetReport(
-                ref=ref, epoch=epoch, verification="AcceptedOnly", reason="Accepted", message=state.message
+                ref=ref,
+                epoch=epoch,
+                verification="AcceptedOnly",
+                reason="Accepted",
+                message=state.message,
+                retry_after=state.poll,
             )
         if proof.fence != state.fence:
             proof.fence, proof.successes, proof.tries, proof.verified = state.fence, 0, 0, False
         if not proof.verified:
             await self._one_request(target, distribution, proof)
         if proof.verified:
-            return TargetReport(ref=ref, epoch=epoch, verification="Verified", reason="Verified", message=state.message)
+            return TargetReport(
+                ref=ref,
+                epoch=epoch,
+                verification="Verified",
+                reason="Verified",
+                message=state.message,
+                retry_after=state.poll,
+            )
+        in_dns = target.spec.verification.url.startswith("dns:")
         failed = proof.tries >= VERIFY_TRIES
         return TargetReport(
             ref=ref,
@@ -240,8 +291,8 @@ class Alignment:
             reason="VerificationFailed" if failed else "",
             message=f"requests to {target.spec.verification.url} do not prove the cutover: {proof.wrong}"
             if proof.wrong
-            else "requests through the gateway are proving the cutover",
-            retry_after=SLOW_RETRY if failed else VERIFY_PAUSE,
+            else f"answers of {'DNS' if in_dns else 'the gateway'} are proving the cutover",
+            retry_after=SLOW_RETRY if failed else DNS_PAUSE if in_dns else VERIFY_PAUSE,
         )
 
     async def _one_request(self, target: TrafficTarget, distribution: Mapping[str, int], proof: _Proof) -> None:
@@ -263,6 +314,12 @@ class Alignment:
             target=target.spec.kind,
             result="failed" if isinstance(result, BaseException) else "written",
         )
+
+
+def _again(error: ClusterError) -> float:
+    """Seconds after which it is worth trying again."""
+    told = error.retry_after if isinstance(error, UnavailableError) else None
+    return WRITE_RETRY if told is None else max(told, WRITE_RETRY)
 
 
 def _fenced_off(ref: str, epoch: int, what: str) -> TargetReport:

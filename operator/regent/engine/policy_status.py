@@ -28,7 +28,16 @@ from regent.engine.records import policy_state, status_of, write_groups
 from regent.engine.run_objects import candidate_rows
 
 TARGET_PROBLEMS = frozenset(
-    {"TargetNotFound", "BackendNotFound", "MappingIncomplete", "RuleNotCovered", "TargetConflict", "FencedOff"}
+    {
+        "TargetNotFound",
+        "BackendNotFound",
+        "MappingIncomplete",
+        "RuleNotCovered",
+        "TargetConflict",
+        "TargetClusterInvalid",
+        "TargetRefused",
+        "FencedOff",
+    }
 )
 DOUBTS = frozenset({"ProberSuspect", "Panic", "QuorumMissing", "StartupGrace"})
 """Holds that mean "not sure yet" rather than "not allowed"."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from regent.engine.health import HealthTracker
 from regent.engine.ports import Object
 from regent.engine.queue import Key, KeyedQueue, Priority
-from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS, SERVICES
 from regent.engine.store import Store
+from regent.engine.traffic import TARGET_FIELDS, names_in_hub
 
 
 class PolicyWatch:
@@ -22,7 +23,8 @@ class PolicyWatch:
         store.subscribe(FAILOVER_POLICIES, self._policy)
         store.subscribe(FAILOVERS, self._run)
         store.subscribe(REGIONS, lambda key: self.region(key.name, priority=Priority.NORMAL))
-        store.subscribe(HTTP_ROUTES, self._route)
+        for resource in TARGET_FIELDS:
+            store.subscribe(resource, self._target)
         store.subscribe(SERVICES, self._service)
         tracker.subscribe(self.region)
 
@@ -45,10 +47,9 @@ class PolicyWatch:
         if name:
             self._queue.add(Key(FAILOVER_POLICIES, key.namespace, name))
 
-    def _route(self, key: Key) -> None:
+    def _target(self, key: Key) -> None:
         for policy in self._store.list(FAILOVER_POLICIES, key.namespace):
-            targets = (policy.get("spec") or {}).get("targets") or ()
-            if any((target.get("httpRoute") or {}).get("name") == key.name for target in targets):
+            if key.name in names_in_hub(policy, key.resource):
                 self._queue.add(_key(policy))
 
     def _service(self, key: Key) -> None:

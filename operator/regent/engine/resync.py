@@ -5,7 +5,8 @@ listed whole, at the start and every few minutes: that fills the store before th
 repairs what was missed (and counts it), and proves that the API server can still be reached.
 
 A kind whose custom resource definition is not installed is looked for again and again: optional ones, such as
-HTTPRoute, do not hold up the start, and are picked up when they appear.
+HTTPRoute, do not hold up the start, and are picked up when they appear. Kinds that only some policies steer, such as
+Istio's, are not even looked for until a policy names one: they cost those who do not use them nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from regent.engine import resources
 from regent.engine.ports import Clock, Cluster, Metrics
 from regent.engine.resources import Resource
 from regent.engine.store import Store
+from regent.engine.traffic import names_in_hub
 
 log = logging.getLogger("regent.resync")
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A kind that the store follows. `optional` ones may be missing from the cluster without holding up the start."""
+    """A kind that the store follows. `optional` ones may be missing from the cluster without holding up the start;
+    `targets_only` ones, which are optional too, are followed while a FailoverPolicy has one as a target."""
 
     resource: Resource
     label_selector: str = ""
     optional: bool = False
+    targets_only: bool = False
 
 
 WATCHED: tuple[Watched, ...] = (
@@ -38,6 +42,9 @@ WATCHED: tuple[Watched, ...] = (
     Watched(resources.FAILOVER_POLICIES),
     Watched(resources.FAILOVERS),
     Watched(resources.HTTP_ROUTES, optional=True),
+    Watched(resources.GRPC_ROUTES, optional=True, targets_only=True),
+    Watched(resources.VIRTUAL_SERVICES, optional=True, targets_only=True),
+    Watched(resources.DNS_ENDPOINTS, optional=True, targets_only=True),
     # Only Services that say which region they belong to; a cluster may hold thousands of others.
     Watched(resources.SERVICES, label_selector="regent.dev/region"),
 )
@@ -79,6 +86,9 @@ class Resync:
         self._now = {watch.resource: asyncio.Event() for watch in watched}
         self._unknown = {watch.resource for watch in watched}
         self._looked = asyncio.Event()
+        self._unused: set[Resource] = set()
+        if any(watch.targets_only for watch in watched):
+            store.subscribe(resources.FAILOVER_POLICIES, lambda _: self._policies_changed())
 
     async def run(self) -> None:
         """Keep the store honest until cancelled."""
@@ -104,9 +114,10 @@ class Resync:
         self._listeners.append(listener)
 
     def age(self) -> float:
-        """Return for how many seconds the kind that was listed longest ago has not been listed."""
+        """Return for how many seconds the kind that was listed longest ago, of those in use, has not been listed."""
         now = self._clock.monotonic()
-        return max((now - self._listed.get(watch.resource, self._started) for watch in self._watched), default=0.0)
+        used = [watch.resource for watch in self._watched if watch.resource not in self._unused]
+        return max((now - self._listed.get(resource, self._started) for resource in used), default=0.0)
 
     async def once(self, watch: Watched) -> float:
         """List one kind; return seconds until the next time.
@@ -142,6 +153,11 @@ class Resync:
         while True:
             # Cleared before the LIST: a request that comes while it is under way asks for another one.
             requested.clear()
+            if not self._in_use(watch):
+                self._leave(watch)
+                await requested.wait()
+                continue
+            self._take_up(watch)
             try:
                 wait = await self.once(watch)
                 delay = FIRST_RETRY
@@ -154,6 +170,30 @@ class Resync:
                 await asyncio.wait_for(requested.wait(), wait)
             except TimeoutError:
                 continue
+
+    def _in_use(self, watch: Watched) -> bool:
+        if not watch.targets_only:
+            return True
+        policies = self._store.list(resources.FAILOVER_POLICIES)
+        return any(names_in_hub(policy, watch.resource) for policy in policies)
+
+    def _policies_changed(self) -> None:
+        for watch in self._watched:
+            if watch.targets_only and self._in_use(watch) is (watch.resource in self._unused):
+                self._now[watch.resource].set()
+
+    def _take_up(self, watch: Watched) -> None:
+        if watch.resource in self._unused:
+            self._unused.discard(watch.resource)
+            self._listed[watch.resource] = self._clock.monotonic()
+
+    def _leave(self, watch: Watched) -> None:
+        """Follow the kind no longer, or not yet. Whoever needs an object of it in the meantime reads it."""
+        if watch.resource not in self._unused:
+            self._unused.add(watch.resource)
+            self._store.replace_all(watch.resource, ())
+            self._store.mark_synced(watch.resource)
+        self._set_served(watch.resource, now=False)
 
     def _absent(self, watch: Watched, *, first: bool) -> None:
         resource = watch.resource

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 
 from regent.engine.ports import Object
 from regent.engine.queue import Key
-from regent.engine.resources import HTTP_ROUTES, Resource
+from regent.engine.resources import DNS_ENDPOINTS, GRPC_ROUTES, HTTP_ROUTES, VIRTUAL_SERVICES, Resource
 
 log = logging.getLogger("regent.store")
 
 Listener = Callable[[Key], None]
 _Name = tuple[str, str]
 
-WRITERS_MATTER = frozenset({HTTP_ROUTES})
-"""Resources whose `managedFields` are read: who else writes a route's weights. Of all others they are dropped: they are
-a third of an object's memory, and a write without them leaves the API server's own untouched."""
+WRITERS_MATTER = frozenset({HTTP_ROUTES, GRPC_ROUTES, VIRTUAL_SERVICES, DNS_ENDPOINTS})
+"""Resources whose `managedFields` are read: who else writes a target's weights. Of all others they are dropped: they
+are a third of an object's memory, and a write without them leaves the API server's own untouched."""
 
 TOMBSTONES = 20_000
 """How many deleted uids are remembered. Far more than can be deleted while one LIST is under way."""

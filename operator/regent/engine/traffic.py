@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.traffic.targets import TargetSpec
+from regent.engine.resources import DNS_ENDPOINTS, GRPC_ROUTES, HTTP_ROUTES, VIRTUAL_SERVICES, Resource
 
 OWNER_ANNOTATION = "regent.dev/policy"
+
+TARGET_FIELDS: Mapping[Resource, str] = {
+    HTTP_ROUTES: "httpRoute",
+    GRPC_ROUTES: "grpcRoute",
+    VIRTUAL_SERVICES: "virtualService",
+    DNS_ENDPOINTS: "dnsEndpoint",
+}
+"""Kinds of objects that can be targets, and the field by which a policy's target names one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,8 @@ class TargetState:
     """Field manager that wrote the weights last, where it is not Regent."""
     snapshot: str = ""
     """The weights as canonical text, for the run's snapshot and its hash."""
+    poll: float | None = None
+    """Seconds after which it must be looked at again, because nothing tells when it changes; None: changes are told."""
 
 
 class TrafficTarget(Protocol):
@@ -52,7 +63,11 @@ class TrafficTarget(Protocol):
         ...
 
     async def observe(self, distribution: Mapping[str, int], *, fresh: bool = False) -> TargetState:
-        """Look; `fresh` reads past the cache. Raises ClusterError when it cannot be read."""
+        """Look; `fresh` reads past the cache.
+
+        A target in a region that cannot be reached is no error but the problem `TargetUnreachable`: one dead region
+        must not keep a policy from its others.
+        """
         ...
 
     async def apply(self, distribution: Mapping[str, int], *, fence: Fence, owner: str) -> TargetState:
@@ -80,6 +95,17 @@ class Verifier(Protocol):
         ...
 
 
+def names_in_hub(policy: Mapping[str, Any], resource: Resource) -> set[str]:
+    """Names of the objects of this kind in the hub that a FailoverPolicy object has as targets."""
+    field_name = TARGET_FIELDS[resource]
+    targets = (policy.get("spec") or {}).get("targets") or ()
+    return {
+        str(target[field_name].get("name"))
+        for target in targets
+        if target.get(field_name) and not target.get("cluster")
+    }
+
+
 def owner_text(policy: PolicySpec) -> str:
     """The value of the owner annotation for `policy`."""
     return f"{policy.namespace}/{policy.name}/{policy.uid}"
@@ -93,7 +119,9 @@ def rival(policy: PolicySpec, spec: TargetSpec, others: Sequence[tuple[PolicySpe
     """
     own = (policy.created_time, policy.uid)
     for other, specs in others:
-        same_object = other.namespace == policy.namespace and any(item.ref == spec.ref for item in specs)
+        same_object = (
+            spec.exclusive and other.namespace == policy.namespace and any(item.ref == spec.ref for item in specs)
+        )
         if same_object and other.uid != policy.uid and (other.created_time, other.uid) < own:
             return other.key
     return ""

@@ -7,10 +7,25 @@ behind gateways that balance per connection. Where a URL may lead is the busines
 from __future__ import annotations
 
 from regent.adapters.egress.client import Answer, GuardedClient
+from regent.adapters.traffic.dns_verification import DnsVerifier
 from regent.domain.errors import ReceiverError
 from regent.domain.traffic.targets import TargetSpec
 
 TIMEOUT = 1.0
+
+
+class DataPlaneVerifier:
+    """The `Verifier` port, by the scheme of the verification's URL."""
+
+    def __init__(self, *, http: HttpVerifier, dns: DnsVerifier) -> None:
+        self._http = http
+        self._dns = dns
+
+    async def check(self, target: TargetSpec, *, expected: frozenset[str]) -> str:
+        """Ask once; see `Verifier.check`."""
+        in_dns = target.verification is not None and target.verification.url.startswith("dns:")
+        verifier = self._dns if in_dns else self._http
+        return await verifier.check(target, expected=expected)
 
 
 class HttpVerifier:

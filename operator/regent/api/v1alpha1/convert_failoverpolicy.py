@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from regent.api.v1alpha1.convert_options import run_options
+from regent.api.v1alpha1.convert_targets import target_spec
 from regent.api.v1alpha1.failoverpolicy import BlueGreen as BlueGreenModel
 from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
 from regent.api.v1alpha1.failoverpolicy import TrafficOverride as TrafficOverrideModel
 from regent.api.v1alpha1.failoverpolicy_safety import Triggers as TriggersModel
 from regent.api.v1alpha1.failoverpolicy_safety import Window as WindowModel
-from regent.api.v1alpha1.failoverpolicy_targets import Target
 from regent.domain.duration import parse_duration
 from regent.domain.failover.model import (
     FailbackMode,
@@ -25,7 +25,7 @@ from regent.domain.failover.model import (
     Triggers,
 )
 from regent.domain.failover.options import BlueGreen, MaxShift, Preemption, TrafficOverride, Window
-from regent.domain.traffic.targets import TargetSpec, VerificationSpec
+from regent.domain.traffic.targets import TargetSpec
 
 
 def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, ...]]:
@@ -70,7 +70,7 @@ def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, .
         unsupported=_unsupported(spec),
         ignored=_ignored(spec),
     )
-    return resolved, tuple(filter(None, map(_target, spec.targets)))
+    return resolved, tuple(filter(None, map(target_spec, spec.targets)))
 
 
 def _triggers(model: TriggersModel) -> Triggers:
@@ -121,31 +121,14 @@ def _override(model: TrafficOverrideModel | None) -> TrafficOverride | None:
     )
 
 
-def _target(model: Target) -> TargetSpec | None:
-    route = model.http_route
-    if route is None:
-        return None
-    check = model.verification
-    return TargetSpec(
-        kind="HTTPRoute",
-        name=route.name,
-        regions_by_service={backend.service: backend.region for backend in route.backends},
-        verification=VerificationSpec(
-            url=check.url, host=check.host, region_header=check.region_header, successes=check.successes
-        )
-        if check is not None and check.url
-        else None,
-    )
-
-
 def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     """The fields that ask for more than this version does. Held and shown, because obeying the rest of the policy
     without them could promote without a fence or move traffic in a way that its author has ruled out."""
     asked = {
         "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
     }
-    others = sorted({kind for target in spec.targets if (kind := _other_kind(target))})
-    return (*(name for name, is_asked in asked.items() if is_asked), *(f"targets[].{kind}" for kind in others))
+    webhooks = ("targets[].webhook",) if any(target.webhook is not None for target in spec.targets) else ()
+    return (*(name for name, is_asked in asked.items() if is_asked), *webhooks)
 
 
 def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
@@ -154,13 +137,3 @@ def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
         "notifications": bool(spec.notifications),
     }
     return tuple(name for name, is_asked in asked.items() if is_asked)
-
-
-def _other_kind(target: Target) -> str:
-    kinds = {
-        "grpcRoute": target.grpc_route,
-        "virtualService": target.virtual_service,
-        "dnsEndpoint": target.dns_endpoint,
-        "webhook": target.webhook,
-    }
-    return next((name for name, value in kinds.items() if value is not None), "")

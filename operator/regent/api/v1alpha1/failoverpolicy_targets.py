@@ -9,9 +9,11 @@ from pydantic import Field
 from regent.api.v1alpha1 import cel
 from regent.api.v1alpha1.base import LIST_SET, ApiModel, Rule, check, list_map
 from regent.api.v1alpha1.common import (
+    URL_MESSAGE,
     HostHeader,
     HttpUrl,
     ObjectName,
+    OptionalRegionName,
     RegionName,
     SecretRef,
     Text63,
@@ -21,6 +23,17 @@ Hostname = Annotated[
     str,
     Field(min_length=1, max_length=253),
     check(cel.matches("self", cel.HOSTNAME), "write a DNS name in lower case, such as shop.example.com"),
+]
+
+
+DNS_SERVER = r"^dns://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?$"
+VerificationUrl = Annotated[
+    str,
+    Field(min_length=1, max_length=1024),
+    check(
+        f"self.startsWith('dns:') ? {cel.matches('self', DNS_SERVER)} : {cel.url('self')}",
+        f"{URL_MESSAGE}, or for a dnsEndpoint the DNS server to ask, such as dns://192.0.2.53/",
+    ),
 ]
 
 
@@ -138,7 +151,11 @@ class WebhookTarget(ApiModel):
 class Verification(ApiModel):
     """Requests through the data plane that prove that traffic has moved."""
 
-    url: HttpUrl = Field(description="URL that goes through the gateway.")
+    url: VerificationUrl = Field(
+        description="URL that goes through the gateway. For a dnsEndpoint also dns://<server>[:<port>]/: that server "
+        "is asked for the records of the host name, which must be those of the regions with a share. Name the "
+        "authoritative server, or a resolver that clients use; a resolver may keep old answers for recordTTL."
+    )
     host: HostHeader = Field(default="", description="Host header of the request. Empty: the URL's host.")
     region_header: Annotated[
         str,
@@ -167,6 +184,11 @@ class Target(ApiModel):
     virtual_service: VirtualServiceTarget | None = Field(default=None, description="An Istio VirtualService.")
     dns_endpoint: DnsEndpointTarget | None = Field(default=None, description="An external-dns DNSEndpoint.")
     webhook: WebhookTarget | None = Field(default=None, description="A receiver of your own.")
+    cluster: OptionalRegionName = Field(
+        default="",
+        description="Region in whose member cluster the object is, in the policy's namespace there. Empty: in this "
+        "cluster. Objects in member clusters are looked at every 5 seconds instead of being watched.",
+    )
     verification: Verification | None = Field(
         default=None,
         description="Requests that prove that traffic has moved. Without it the target's verification stays "
@@ -178,13 +200,28 @@ class Target(ApiModel):
             cel.exactly_one(*_KINDS),
             "give exactly one of httpRoute, grpcRoute, virtualService, dnsEndpoint and webhook in each target",
         ),
+        Rule(
+            f"!has(self.webhook) || !{cel.filled('self.cluster')}",
+            "remove cluster: a webhook is called from here",
+            ".cluster",
+        ),
+        Rule(
+            "has(self.dnsEndpoint) || !has(self.verification) || !self.verification.url.startsWith('dns:')",
+            "only a dnsEndpoint is verified by asking a DNS server: write an http or https URL",
+            ".verification",
+        ),
     )
+
+
+def _cluster_of(target: str) -> str:
+    return f"(has({target}.cluster) ? {target}.cluster : '')"
 
 
 def _unique(member: str, key: str, kind: str) -> Rule:
     return Rule(
-        f"!has(self.targets) || self.targets.all(t, !has(t.{member}) || "
-        f"self.targets.exists_one(u, has(u.{member}) && u.{member}.{key} == t.{member}.{key}))",
+        f"!has(self.targets) || self.targets.all(t, !has(t.{member}) || self.targets.exists_one(u, "
+        f"has(u.{member}) && u.{member}.{key} == t.{member}.{key} && "
+        f"{_cluster_of('u')} == {_cluster_of('t')}))",
         f"name each {kind} in one target only: put its mappings together",
         ".targets",
     )
@@ -210,4 +247,10 @@ TARGET_RULES = (
     _known_regions("grpcRoute.backends", "backend"),
     _known_regions("virtualService.destinations", "destination"),
     _known_regions("dnsEndpoint.records", "record"),
+    Rule(
+        f"!has(self.targets) || self.targets.all(t, !{cel.filled('t.cluster')} || "
+        "self.regions.exists(r, r.name == t.cluster))",
+        "targets[].cluster: name a region of spec.regions, or remove it for objects in this cluster",
+        ".targets",
+    ),
 )

@@ -4,12 +4,16 @@ A route is given as what matters of it: for each rule, the backends with their r
 Rules of the field: a region's share is split among its backends in the ratio they had when they were adopted; backends
 of no region keep their weight, and the regions together keep theirs beside them; a rule that lacks every region with a
 share stays as it is and is reported; weights are never all zero.
+
+The same rules serve the routes of the Gateway API, whose weights are relative, and Istio's, which are percentages
+(`Total`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from regent.domain.traffic.shares import FULL, split
 
@@ -17,9 +21,18 @@ MAX_WEIGHT = 1_000_000
 """Upper bound of a backendRef's weight in the Gateway API."""
 
 
+class Total(Enum):
+    """What the weights of a rule add up to."""
+
+    RELATIVE = "relative"
+    """Anything: as fine as is needed to keep ratios, and beside backends of no region what it was."""
+    PERCENT = "percent"
+    """100, or with backends of no region in the rule exactly what it was: weights are percentages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One backendRef: its service, the region it belongs to (None: of no region) and its weight."""
+    """One backendRef or destination: its name, the region it belongs to (None: of no region) and its weight."""
 
     service: str
     region: str | None
@@ -39,7 +52,12 @@ Ratios = Mapping[str, int]
 at 0 has lost the ratio of its own backends."""
 
 
-def weigh(rules: Sequence[Sequence[Backend]], distribution: Mapping[str, int], ratios: Ratios) -> Weights:
+def weigh(
+    rules: Sequence[Sequence[Backend]],
+    distribution: Mapping[str, int],
+    ratios: Ratios,
+    total: Total = Total.RELATIVE,
+) -> Weights:
     """Return the weights of all rules under `distribution`."""
     result: list[tuple[int, ...]] = []
     uncovered: list[int] = []
@@ -47,15 +65,23 @@ def weigh(rules: Sequence[Sequence[Backend]], distribution: Mapping[str, int], r
         present = {backend.region for backend in rule if backend.region is not None}
         if not present:
             result.append(tuple(backend.weight for backend in rule))
-        elif not any(distribution.get(region, 0) > 0 for region in present):
+        elif not any(distribution.get(region, 0) > 0 for region in present) or _taken(rule, total):
             uncovered.append(index)
             result.append(tuple(backend.weight for backend in rule))
         else:
-            result.append(_weigh_rule(rule, distribution, ratios))
+            result.append(_weigh_rule(rule, distribution, ratios, total))
     return Weights(tuple(result), tuple(uncovered))
 
 
-def _weigh_rule(rule: Sequence[Backend], distribution: Mapping[str, int], ratios: Ratios) -> tuple[int, ...]:
+def _taken(rule: Sequence[Backend], total: Total) -> bool:
+    """Whether backends of no region hold all percents of a rule: none are left to give to a region."""
+    others = any(backend.weight for backend in rule if backend.region is None)
+    return total is Total.PERCENT and others and not any(b.weight for b in rule if b.region is not None)
+
+
+def _weigh_rule(
+    rule: Sequence[Backend], distribution: Mapping[str, int], ratios: Ratios, total: Total
+) -> tuple[int, ...]:
     mapped = [backend for backend in rule if backend.region is not None]
     parts: list[float] = []
     for backend in mapped:
@@ -64,18 +90,18 @@ def _weigh_rule(rule: Sequence[Backend], distribution: Mapping[str, int], ratios
         # Siblings that were all at 0 when adopted share equally: a region with a share is never all zero.
         ratio = own / sum(siblings) if any(siblings) else 1 / len(siblings)
         parts.append(distribution.get(backend.region or "", 0) * ratio)
-    weights = iter(split(_scale(rule, mapped), parts))
+    weights = iter(split(_scale(rule, mapped, total), parts))
     return tuple(backend.weight if backend.region is None else next(weights) for backend in rule)
 
 
-def _scale(rule: Sequence[Backend], mapped: Sequence[Backend]) -> int:
+def _scale(rule: Sequence[Backend], mapped: Sequence[Backend], total: Total) -> int:
     """What the weights of the regions in a rule add up to."""
     others = sum(backend.weight for backend in rule if backend.region is None)
     together = sum(backend.weight for backend in mapped)
     if others and together:
         return min(together, MAX_WEIGHT)  # one backend may have to carry all of it
     several = len(mapped) > len({backend.region for backend in mapped})
-    return FULL * FULL if several else FULL
+    return FULL * FULL if several and total is Total.RELATIVE else FULL
 
 
 def shares_of(rules: Sequence[Sequence[Backend]]) -> dict[str, int]:
