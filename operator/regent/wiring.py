@@ -33,9 +33,8 @@ from regent.adapters.probes.prober import ProbePool
 from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
 from regent.adapters.promotion.patroni import patroni_steps
 from regent.adapters.promotion.patroni_api import Clients as PatroniClients
-from regent.adapters.traffic.dns_verification import DnsVerifier
 from regent.adapters.traffic.factory import Targets
-from regent.adapters.traffic.verification import DataPlaneVerifier, HttpVerifier
+from regent.adapters.traffic.verification import DataPlaneVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
@@ -128,11 +127,6 @@ class Operator:
             metrics=metrics,
         )
         self._hooks = HookCalls(self._receivers.hooks(), answered=self._policy_due)
-        # What leads to endpoints of users: guarded, and `_egress` signs as well.
-        self._receivers = GuardedClient(allow_loopback=settings.egress.allow_loopback)
-        self._dns = DnsVerifier(allow_loopback=settings.egress.allow_loopback)
-        self._egress = Egress(self._receivers, clock=clock, jitter=random.random, metrics=metrics)
-        self._signing = ReceiverSecrets(cluster=self._failover_cluster, parse=parse_keys, clock=clock)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -224,7 +218,6 @@ class Operator:
             await self._members.close()
             self._receivers.close()
             self._patroni.close()
-            self._dns.close()
             await self._access.close()
             for cluster in self._clusters:
                 await cluster.close()
@@ -251,8 +244,7 @@ class Operator:
         alignment = Alignment(
             clock=clock,
             leadership=leadership,
-            verifier=HttpVerifier(self._receivers.client),
-            verifier=DataPlaneVerifier(http=HttpVerifier(self._receivers), dns=self._dns),
+            verifier=DataPlaneVerifier(self._receivers.client, allow_loopback=self._settings.egress.allow_loopback),
             metrics=metrics,
         )
         executor = RunExecutor(

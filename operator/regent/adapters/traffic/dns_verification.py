@@ -56,10 +56,6 @@ class DnsVerifier:
             return f"{parts.netloc} {error}"[:200]
         return _judge(found, target.dns, expected)
 
-    def close(self) -> None:
-        """Let the threads of the name service end."""
-        self._resolver.close()
-
     async def _address(self, host: str, port: int) -> str:
         try:
             found = await self._resolver.resolve(host, port, timeout=TIMEOUT)

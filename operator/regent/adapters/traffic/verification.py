@@ -15,11 +15,16 @@ TIMEOUT = 1.0
 
 
 class DataPlaneVerifier:
-    """The `Verifier` port, by the scheme of the verification's URL."""
+    """The `Verifier` port, by the scheme of the verification's URL.
 
-    def __init__(self, *, http: HttpVerifier, dns: DnsVerifier) -> None:
-        self._http = http
-        self._dns = dns
+    Args:
+        client: sends HTTP requests.
+        allow_loopback: setting `egress.allowLoopback`, for DNS servers.
+    """
+
+    def __init__(self, client: GuardedClient, *, allow_loopback: bool) -> None:
+        self._http = HttpVerifier(client)
+        self._dns = DnsVerifier(allow_loopback=allow_loopback)
 
     async def check(self, target: TargetSpec, *, expected: frozenset[str]) -> str:
         """Ask once; see `Verifier.check`."""
