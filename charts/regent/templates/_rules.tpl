@@ -76,6 +76,14 @@
   - watch
   - create
   - delete
+- apiGroups:
+  - regent.dev
+  resources:
+  - placementpolicies
+  - replicationpolicies
+  verbs:
+  - list
+  - watch
 {{- end }}
 {{- define "regent.rules.namespace" -}}
 - apiGroups:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from regent.engine.health import HealthTracker
 from regent.engine.ports import Object
 from regent.engine.queue import Key, KeyedQueue, Priority
-from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS, SERVICES
+from regent.engine.resources import (
+    FAILOVER_POLICIES,
+    FAILOVERS,
+    PLACEMENT_POLICIES,
+    REGIONS,
+    REPLICATION_POLICIES,
+    SERVICES,
+)
 from regent.engine.store import Store
 from regent.engine.traffic import TARGET_FIELDS, names_in_hub
 
@@ -26,6 +33,8 @@ class PolicyWatch:
         for resource in TARGET_FIELDS:
             store.subscribe(resource, self._target)
         store.subscribe(SERVICES, self._service)
+        store.subscribe(PLACEMENT_POLICIES, self._neighbour)
+        store.subscribe(REPLICATION_POLICIES, self._neighbour)
         tracker.subscribe(self.region)
 
     def region(self, region: str, *, priority: Priority = Priority.HIGH) -> None:
@@ -51,6 +60,11 @@ class PolicyWatch:
         for policy in self._store.list(FAILOVER_POLICIES, key.namespace):
             if key.name in names_in_hub(policy, key.resource):
                 self._queue.add(_key(policy))
+
+    def _neighbour(self, key: Key) -> None:
+        """Placement and replication of a namespace decide about the candidates of its policies."""
+        for policy in self._store.list(FAILOVER_POLICIES, key.namespace):
+            self._queue.add(_key(policy))
 
     def _service(self, key: Key) -> None:
         for policy in self._store.list(FAILOVER_POLICIES):

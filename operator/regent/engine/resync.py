@@ -41,6 +41,8 @@ WATCHED: tuple[Watched, ...] = (
     Watched(resources.REGIONS),
     Watched(resources.FAILOVER_POLICIES),
     Watched(resources.FAILOVERS),
+    Watched(resources.PLACEMENT_POLICIES, optional=True),
+    Watched(resources.REPLICATION_POLICIES, optional=True),
     Watched(resources.HTTP_ROUTES, optional=True),
     Watched(resources.GRPC_ROUTES, optional=True, targets_only=True),
     Watched(resources.VIRTUAL_SERVICES, optional=True, targets_only=True),

@@ -22,7 +22,9 @@ from regent.domain.failover.model import (
 from regent.domain.health.model import AdminState, RegionHealth
 from regent.domain.health.panic import Panic, panicking
 from regent.domain.health.triggers import Figure
+from regent.domain.placement import PlacementRule, judge
 from regent.engine.health import HealthTracker
+from regent.engine.policy_surroundings import placement_rules, replication_lags
 from regent.engine.ports import Clock, Object
 from regent.engine.records import run_record
 from regent.engine.resources import REGIONS
@@ -41,6 +43,9 @@ class RegionFacts:
     admin_state: AdminState
     tier: int
     priority: int
+    suspended: bool
+    capacity_total: float | None
+    compliance: frozenset[str]
 
 
 class Snapshots:
@@ -77,12 +82,29 @@ class Snapshots:
         standby that takes over has had it already, and waits only for regions that it has not seen."""
         self._started = since
 
-    def build(self, policy: PolicySpec, state: PolicyState, runs: Sequence[Object]) -> Snapshot:
-        """Return the world as it is now for `policy`."""
+    def build(
+        self,
+        policy: PolicySpec,
+        state: PolicyState,
+        runs: Sequence[Object],
+        *,
+        lags: Mapping[str, float | None] | None = None,
+        roles: Mapping[str, frozenset[str]] | None = None,
+    ) -> Snapshot:
+        """Return the world as it is now for `policy`.
+
+        Args:
+            policy: what it wants.
+            state: what its status records.
+            runs: its Failover objects.
+            lags: seconds that the data steps of each region are behind (None: unknown), where they were looked at.
+            roles: the promotion steps that were seen active in each region.
+        """
         now = self._clock.monotonic()
         names = [entry.name for entry in policy.regions]
         names += [name for name in state.distribution if name not in names]
-        regions = {name: self._view(name, policy) for name in names}
+        rules = placement_rules(self._store, policy)
+        regions = {name: self._view(name, policy, rules) for name in names}
         panic = self._panic(policy.safety.panic_percent)
         observer = self._tracker.observer()
         return Snapshot(
@@ -96,6 +118,9 @@ class Snapshots:
             suspend_all=self._suspend_all(),
             suspect_observer=observer.message if observer.suspect else "",
             panic=panic.message if panic is not None else "",
+            lags=lags or {},
+            replication=replication_lags(self._store, policy, state),
+            roles=roles or {},
         )
 
     def _note_down(self, region: str) -> None:
@@ -119,13 +144,14 @@ class Snapshots:
             if (obj.get("spec") or {}).get("adminState", "Enabled") == "Enabled"
         ]
 
-    def _view(self, name: str, policy: PolicySpec) -> RegionView:
+    def _view(self, name: str, policy: PolicySpec, rules: Sequence[PlacementRule]) -> RegionView:
         obj = self._store.get(REGIONS, "", name)
         health = self._tracker.health(name)
         # A Region that is being deleted is gone for our purposes: traffic should leave before its finalizers end.
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return RegionView(name=name, exists=False, health=health)
         facts = _facts(obj)
+        placed = judge(rules, name, facts.compliance)
         return RegionView(
             name=name,
             admin_state=facts.admin_state,
@@ -134,6 +160,10 @@ class Snapshots:
             health=health,
             fired=self._fired(name, policy),
             settled=facts.admin_state is AdminState.DISABLED or self._tracker.first_round_done(name),
+            suspended=facts.suspended,
+            capacity_total=facts.capacity_total,
+            placement_denied=placed.denied,
+            placement_preferred=placed.preferred,
         )
 
     def _fired(self, region: str, policy: PolicySpec) -> tuple[FiredTrigger, ...]:
@@ -172,8 +202,12 @@ def _error_figure(trigger: RateTrigger | None) -> Figure:
 def _facts(region: Mapping[str, object]) -> RegionFacts:
     spec = region.get("spec")
     values = spec if isinstance(spec, Mapping) else {}
+    total = (values.get("capacity") or {}).get("total")
     return RegionFacts(
         admin_state=AdminState(values.get("adminState") or "Enabled"),
         tier=TIERS.get(str(values.get("tier") or "Secondary"), 1),
         priority=int(values.get("priority", 100)),
+        suspended=bool(values.get("suspend")),
+        capacity_total=float(total) if isinstance(total, int | float) else None,
+        compliance=frozenset(map(str, values.get("compliance") or ())),
     )

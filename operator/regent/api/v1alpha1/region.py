@@ -196,6 +196,11 @@ class RegionSpec(ApiModel):
     priority: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=100, description="Preference among candidates, 0-1000; higher is preferred and stands before the tier."
     )
+    suspend: bool = Field(
+        default=False,
+        description="No automatic run moves traffic to this region or away from it. It is probed and shown as usual; "
+        "people may still move traffic.",
+    )
     admin_state: AdminState = Field(
         default="Enabled",
         description="Enabled: in service. Drained: observed, carries no traffic and is never a candidate. Disabled: "
