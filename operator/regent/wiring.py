@@ -54,9 +54,11 @@ from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
+from regent.engine.rejoin import Rejoin
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
 from regent.engine.resync import WATCHED, Resync
+from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
@@ -166,6 +168,14 @@ class Operator:
             clients=self._patroni, secrets=PolicySecrets(cluster=self._failover_cluster, clock=clock), clock=clock
         )
         self._drivers = PromotionDrivers({**object_drivers(self._access), **self._receivers.steps(), **databases})
+        self._role_watch = RoleWatch(
+            store=self._store,
+            read_policy=policy_spec,
+            drivers=self._drivers,
+            queue=self._queue,
+            leadership=self._leadership,
+            clock=clock,
+        )
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,
@@ -272,6 +282,7 @@ class Operator:
             clock=clock,
             recorder=recorder,
             drivers=self._drivers,
+            rejoin=Rejoin(watch=self._role_watch, status=status, leadership=leadership, recorder=recorder),
             metrics=metrics,
         )
         regions = RegionReconciler(
@@ -306,6 +317,7 @@ class Operator:
         add("hooks", self._hooks.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
+        add("roles", self._role_watch.run)
         if self._elector is not None:
             add("lease", self._elector.run)
         else:

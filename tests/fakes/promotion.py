@@ -29,6 +29,7 @@ class FakeSteps:
         self.away: set[str] = set()
         self.behind = 0
         self.effects: list[str] = []
+        self.diverged: dict[str, str] = {}
 
     def set(self, step: str, **roles: Role) -> None:
         for region, role in roles.items():
@@ -92,6 +93,9 @@ class FakeDriver:
         if not self._step.holds_data:
             return SyncState(done=True)
         return SyncState(done=self._world.behind == 0, behind=self._world.behind, message="bytes behind")
+
+    async def divergence(self, region: str, active: str) -> str:
+        return self._world.diverged.get(region, "") if self._step.holds_data else ""
 
 
 class FakeIsolation:

@@ -13,8 +13,10 @@ from regent.domain.health.suspicion import ObserverHealth
 from regent.engine.alignment import Alignment
 from regent.engine.hooks import HookCalls
 from regent.engine.policies import PolicyReconciler
-from regent.engine.queue import Key
+from regent.engine.queue import Key, KeyedQueue
+from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
+from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
@@ -171,6 +173,10 @@ class World:
             store=self.store, tracker=self.tracker, clock=self.clock, startup_grace=10.0, suspend_all=lambda: False
         )
         self.snapshots.begin(since=self.clock.monotonic() - 60)
+        self.watch = RoleWatch(
+            store=self.store, read_policy=policy_spec, drivers=self.steps, queue=KeyedQueue(jitter=lambda: 0.5),
+            leadership=self.leadership, clock=self.clock,
+        )  # fmt: skip
         alignment = Alignment(
             clock=self.clock, leadership=self.leadership, verifier=self.verifier, metrics=self.metrics
         )
@@ -186,6 +192,7 @@ class World:
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             drivers=self.steps,
+            rejoin=Rejoin(watch=self.watch, status=status, leadership=self.leadership, recorder=self.recorder),
         )  # fmt: skip
 
     def hooks(self) -> HookCalls | None:

@@ -30,6 +30,7 @@ from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
+from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.run_context import Advance, Context
 from regent.engine.runs import RunExecutor
@@ -66,8 +67,10 @@ class PolicyReconciler:
         recorder: Recorder,
         metrics: Metrics,
         drivers: DriverFactory | None = None,
+        rejoin: Rejoin | None = None,
     ) -> None:
         self._drivers = drivers or NoDrivers()
+        self._rejoin = rejoin
         self._cluster = cluster
         self._store = store
         self._status = status
@@ -142,6 +145,10 @@ class PolicyReconciler:
             if context.state.operation is not None:
                 return advance.retry_after
             decision = decide(context.snapshot)
+        if self._rejoin is not None:
+            rejoining = await self._rejoin.advance(context)
+            waits.append(rejoining.retry_after)
+            actions.append(rejoining.action)
         reports = await self._keep(context, decision)
         await prune(self._cluster, self._store, context.policy, context.runs)
         action = next(filter(None, actions), "")

@@ -22,6 +22,9 @@ from regent.engine.records import (
     write_shares,
 )
 
+REJOIN_ANNOTATION = "regent.dev/rejoin"
+"""On a policy: the region whose isolated writes may be dropped."""
+
 TALLIES = {
     "Succeeded": "succeeded",
     "Failed": "failed",
@@ -154,12 +157,18 @@ def release_status(
     status.pop("operation")
     ended = status_of(run)
     phase = str(ended.get("phase") or "Failed")
+    if after and (
+        status.get("replicationSource") or any(step["name"].startswith("Promote/") for step in ended.get("steps") or ())
+    ):
+        status["replicationSource"] = str(status.get("activeRegion") or "")
     if after:
         status.update(active_fields(spec, str(status.get("activeRegion") or ""), after))
     if after and phase != "RolledBack" and dict(after) != read_shares((ended.get("plan") or {}).get("before")):
         status["failbackRegion"] = _home_after(spec, state, run)
     if spec.topology is Topology.BLUE_GREEN:
         status["blueGreen"] = _groups_after(spec, state, run, now=now)
+    if rejoin := _to_rejoin(status, ended, after):
+        status["rejoin"] = rejoin
     tally = TALLIES.get(phase)
     if tally:
         totals = status.setdefault("totals", {})
@@ -183,6 +192,23 @@ def release_status(
         generation=spec.generation,
     )
     return status
+
+
+def _promoted(run_status: Mapping[str, Any]) -> bool:
+    """Whether the run moved roles, not only traffic."""
+    return any(str(step["name"]).startswith("Promote/") for step in run_status.get("steps") or ())
+
+
+def _to_rejoin(status: Mapping[str, Any], ended: Mapping[str, Any], after: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Regions that a run has left without proof that they stopped, the ones from before included."""
+    rows = [dict(row) for row in status.get("rejoin") or () if not after.get(str(row.get("region")))]
+    fenced: Mapping[str, Any] = next((item for item in ended.get("conditions") or () if item["type"] == "Fenced"), {})
+    if not _promoted(ended) or fenced.get("reason") == "Demoted":
+        return rows
+    before = read_shares((ended.get("plan") or {}).get("before"))
+    known = {row["region"] for row in rows}
+    left = [name for name, share in before.items() if share and not after.get(name) and name not in known]
+    return rows + [{"region": name, "message": "left without proof that it stopped"} for name in left]
 
 
 def summary(source: str, to: str, milliseconds: int | None, phase: str) -> str:

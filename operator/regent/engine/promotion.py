@@ -53,6 +53,11 @@ class PromotionDriver(Protocol):
         data are always done."""
         ...
 
+    async def divergence(self, region: str, active: str) -> str:
+        """Say what `region`, active until `active` was promoted without it, has written since: text for people, "" for
+        nothing. What it says is lost when `region` is demoted."""
+        ...
+
 
 class DriverFactory(Protocol):
     """Makes the promotion drivers of a policy."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
 from regent.domain.failover.course import Course, chart
-from regent.domain.failover.model import Plan
+from regent.domain.failover.model import Plan, RunType
 from regent.domain.failover.prepare import Refusal, Wait, prepare
 from regent.domain.failover.runspec import RunSpec
 from regent.domain.traffic import shares
@@ -28,6 +28,7 @@ from regent.engine import run_status as texts
 from regent.engine.alignment import Alignment
 from regent.engine.approvals import approve
 from regent.engine.draft import Draft
+from regent.engine.drill import drill
 from regent.engine.hooks import HookCalls
 from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
@@ -137,6 +138,9 @@ class RunExecutor:
         prepared = prepare(context.snapshot, spec, automatic=is_automatic(run))
         if isinstance(prepared, Refusal):
             return await self._finish(run, prepared.phase, prepared.reason, prepared.message)
+        if isinstance(prepared, Wait) and spec.type is RunType.DRILL and prepared.phase == "Blocked":
+            # A drill does not wait for better times: that it would have to is what it found out.
+            return await self._finish(run, "Failed", prepared.reason, prepared.message)
         if isinstance(prepared, Wait):
             await self._write_run(run, lambda obj: texts.waiting(obj, prepared, now=self._clock.wall()))
             return Advance(held=True, retry_after=prepared.retry_after)
@@ -154,6 +158,10 @@ class RunExecutor:
             return Advance(held=True, retry_after=asked.retry_after, action=asked.veto)
         if not _still_waits(draft, spec, plan, course):
             await self._write_plan(context, draft, plan, course)
+        if spec.type is RunType.DRILL:
+            await draft.flush()
+            found = await drill(context, plan, course)
+            return await self._finish(draft.run, found.phase, found.reason, found.message)
         if spec.dry_run:
             await draft.flush()
             move = f"{shares.describe(plan.before)} to {shares.describe(plan.after)}"

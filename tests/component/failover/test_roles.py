@@ -4,6 +4,7 @@ from typing import Any
 
 from regent.domain.failover.roles import Role
 from regent.engine.promotion import IsolationState
+from regent.engine.resources import FAILOVER_POLICIES
 from tests.fakes.world import AP, EU, US, World
 
 DB = {
@@ -306,3 +307,67 @@ async def test_a_stateless_candidate_that_dies_under_the_shift_is_left_for_the_n
     status = world.run("shop-1")["status"]
     assert (status["phase"], world.weights()) == ("Succeeded", {EU: 0, US: 0, AP: 100})
     assert [(a["region"], a["result"]) for a in status["attempts"]] == [(US, "Cascade")]
+
+
+async def left_behind(**spec: Any) -> World:
+    """A world in which the primary's region was left without proof and is back, still believing that it is active."""
+    world = furnished(safety={"fencing": "BestEffort"}, **spec)
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    await world.visit(times=80)
+    assert [row["region"] for row in world.status()["rejoin"]] == [EU]
+    world.steps.away.clear()
+    world.tracker.up(EU)
+    return world
+
+
+async def test_a_region_that_was_left_without_proof_stands_by_when_it_is_back() -> None:
+    world = await left_behind()
+    for _ in range(4):
+        await world.watch.look()
+        await world.visit()
+        world.clock.advance(2)
+        world.tracker.fresh()
+    assert (world.steps.active("db"), world.steps.active("web")) == ([US], [US])
+    assert "rejoin" not in world.status()
+
+
+async def test_what_an_isolated_region_wrote_is_reported_and_dropped_only_when_a_person_says_so() -> None:
+    world = await left_behind()
+    world.steps.diverged[EU] = f"{EU} wrote 96 bytes of WAL"
+    for _ in range(4):
+        await world.watch.look()
+        await world.visit()
+        world.clock.advance(2)
+        world.tracker.fresh()
+    assert EU in world.steps.active("db")
+    assert "96 bytes" in world.status()["rejoin"][0]["message"]
+    assert f'regent.dev/rejoin="{EU}"' in world.condition("ActionRequired")["message"]
+    policy = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+    assert policy is not None
+    metadata = {**policy["metadata"], "annotations": {"regent.dev/rejoin": EU}}
+    world.cluster.put(FAILOVER_POLICIES, {**policy, "metadata": metadata})
+    for _ in range(4):
+        await world.watch.look()
+        await world.visit()
+        world.clock.advance(2)
+        world.tracker.fresh()
+    assert world.steps.active("db") == [US]
+    assert "rejoin" not in world.status()
+
+
+async def test_a_drill_says_what_would_not_work_and_changes_nothing() -> None:
+    world = furnished()
+    await world.visit()
+    world.ask("drill-1", type="Drill", to=US)
+    await world.visit()
+    assert world.run("drill-1")["status"]["phase"] == "Succeeded"
+    world.steps.roles["db", AP] = Role.ABSENT
+    world.ask("drill-2", type="Drill", to=AP)
+    await world.visit()
+    status = world.run("drill-2")["status"]
+    assert status["phase"] == "Failed"
+    assert f"db is Absent in {AP}" in next(c["message"] for c in status["conditions"] if c["type"] == "Complete")
+    assert (world.steps.effects, world.status()["epoch"]) == ([], 1)
+    assert world.weights() == {EU: 100, US: 0, AP: 0}

@@ -37,6 +37,10 @@ class ObjectDriver(ABC):
         """There is no data in it."""
         return SyncState(done=True, message="the step has no data of its own")
 
+    async def divergence(self, region: str, active: str) -> str:
+        """There is no data in it that could differ."""
+        return ""
+
     @abstractmethod
     async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
         """Ask for the active role; see the port."""

@@ -122,6 +122,10 @@ class HttpStep:
         elif role == Role.STANDBY.value:
             await self._change("demote", region, fence=fence, run=run)
 
+    async def divergence(self, region: str, active: str) -> str:
+        """The protocol has no word for it: an endpoint that holds data refuses a demotion that would lose some."""
+        return ""
+
     async def sync(self, source: str, to: str) -> SyncState:
         """See the port. A receiver that does not know the action has nothing that could be behind."""
         try:

@@ -20,8 +20,6 @@ def run_spec(obj: Mapping[str, Any]) -> RunSpec:
     run = Failover.parse(dict(obj))
     spec = run.spec
     unsupported = []
-    if spec.type == "Drill":
-        unsupported.append("type: Drill")
     if spec.type == "Rebalance" and spec.to:
         unsupported.append("to with type: Rebalance")
     return RunSpec(

@@ -110,6 +110,13 @@ class Totals(ApiModel):
     superseded: LongCount = tally("Runs that gave way to another.")
 
 
+class LeftRegion(ApiModel):
+    """A region that a run left without proof that it stopped."""
+
+    region: RegionName = Field(description="Name of the Region.")
+    message: Message = Field(default="", description="What it waits for, or what it wrote after it was left.")
+
+
 class FailoverPolicyStatus(ApiModel):
     """Where the application is now."""
 
@@ -165,6 +172,11 @@ class FailoverPolicyStatus(ApiModel):
     )
     targets: Annotated[list[TargetStatus], Field(max_length=16), list_map("target")] = Field(
         default_factory=list, description="How far each target has followed the decision."
+    )
+    rejoin: Annotated[list[LeftRegion], Field(max_length=64), list_map("region")] = Field(
+        default_factory=list,
+        description="Regions that a run left without proof that they stopped, until they are standbys again. What such "
+        "a region wrote since is reported here and dropped only after the annotation regent.dev/rejoin.",
     )
     last_failover: LastFailover | None = Field(default=None, description="The last run that ended.")
     cooldown_until: Time | None = Field(default=None, description="When the cooldown ends.")

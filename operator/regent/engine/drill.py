@@ -1,0 +1,65 @@
+"""A drill: everything that a run would need, looked at and judged, with nothing changed.
+
+It goes as far as a dry run, and then asks every promotion step in both regions whether the move would work now. What a
+drill cannot show is that an effect happens: for that, make a Switchover.
+"""
+
+from __future__ import annotations
+
+from regent.domain.errors import ClusterError, RegentError
+from regent.domain.failover.candidates import proved
+from regent.domain.failover.course import Course, gaining, losing
+from regent.domain.failover.model import Plan
+from regent.domain.failover.prepare import Refusal
+from regent.domain.failover.roles import Role, RoleState
+from regent.domain.traffic import shares
+from regent.engine.promotion import PromotionDriver
+from regent.engine.run_context import Context
+
+
+async def drill(context: Context, plan: Plan, course: Course) -> Refusal:
+    """Return how the drill ends: Succeeded, or Failed with everything that stands in the way."""
+    found = [*_regions(context, plan), *await _steps(context, plan), *await _targets(context, plan)]
+    move = f"{shares.describe(plan.before)} to {shares.describe(plan.after)}, by {', '.join(course.order)}"
+    if found:
+        return Refusal(phase="Failed", reason="DrillFailed", message=f"{'; '.join(found)}. Rehearsed: {move}"[:1024])
+    return Refusal(phase="Succeeded", reason="DrillPassed", message=f"would move {move}"[:1024])
+
+
+def _regions(context: Context, plan: Plan) -> list[str]:
+    views = [context.snapshot.regions[name] for name in gaining(plan.before, plan.after)]
+    return [f"{view.name} is not proved healthy" for view in views if not proved(view, now=context.snapshot.now)]
+
+
+async def _steps(context: Context, plan: Plan) -> list[str]:
+    found = []
+    for driver in context.drivers:
+        for region in losing(plan.before, plan.after):
+            state = await _observe(driver, region)
+            if state.role not in (Role.ACTIVE, Role.ABSENT):
+                found.append(f"{driver.step.name} is {state.role.value} in {region}, not Active: {state.message}")
+        for region in gaining(plan.before, plan.after):
+            found.extend(_standby(context, driver, region, await _observe(driver, region)))
+    return found
+
+
+def _standby(context: Context, driver: PromotionDriver, region: str, state: RoleState) -> list[str]:
+    name, gate = driver.step.name, context.spec.options.max_replication_lag
+    if state.role is not Role.STANDBY:
+        return [f"{name} is {state.role.value} in {region}, not Standby: {state.message}"]
+    if driver.step.holds_data and (state.lag is None or state.lag > gate):
+        lag = "unknown" if state.lag is None else f"{state.lag:.0f} s"
+        return [f"{name} in {region}: its lag is {lag}, safety.maxReplicationLag is {gate:.0f} s"]
+    return []
+
+
+async def _observe(driver: PromotionDriver, region: str) -> RoleState:
+    try:
+        return await driver.observe(region)
+    except (ClusterError, RegentError) as error:
+        return RoleState(role=Role.UNKNOWN, message=str(error))
+
+
+async def _targets(context: Context, plan: Plan) -> list[str]:
+    states = [await target.observe(plan.after, fresh=True) for target in context.targets]
+    return [f"{state.ref}: {state.message}" for state in states if state.problem]
