@@ -54,7 +54,6 @@ from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
-from regent.engine.rejoin import Rejoin
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
 from regent.engine.resync import WATCHED, Resync
@@ -282,7 +281,8 @@ class Operator:
             clock=clock,
             recorder=recorder,
             drivers=self._drivers,
-            rejoin=Rejoin(watch=self._role_watch, status=status, leadership=leadership, recorder=recorder),
+            watch=self._role_watch,
+            leadership=leadership,
             metrics=metrics,
         )
         regions = RegionReconciler(

@@ -14,7 +14,6 @@ from regent.engine.alignment import Alignment
 from regent.engine.hooks import HookCalls
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key, KeyedQueue
-from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
 from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
@@ -192,7 +191,7 @@ class World:
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             drivers=self.steps,
-            rejoin=Rejoin(watch=self.watch, status=status, leadership=self.leadership, recorder=self.recorder),
+            watch=self.watch, leadership=self.leadership,
         )  # fmt: skip
 
     def hooks(self) -> HookCalls | None:
@@ -211,7 +210,11 @@ class World:
 
     async def visit(self, name: str = "shop", *, accept: bool = True, times: int = 12) -> None:
         """Reconcile, let the gateway accept, and again, until a visit asks for nothing within a second."""
+        looked = -60.0
         for _ in range(times):
+            if self.clock.monotonic() - looked >= 2.0:
+                await self.watch.look()
+                looked = self.clock.monotonic()
             again = await self.policies.reconcile(Key(FAILOVER_POLICIES, "shop", name))
             if accept:
                 self.accept()

@@ -15,7 +15,17 @@ from regent.domain.conditions import Condition, find, merge
 from regent.domain.errors import NotFoundError, PromotionProblemError
 from regent.domain.failover.candidates import proved
 from regent.domain.failover.decide import cooldown_of, decide, shown_candidates
-from regent.domain.failover.model import Decision, Hold, Plan, PolicySpec, Snapshot, Steady, Topology, TriggerKind
+from regent.domain.failover.model import (
+    Decision,
+    Hold,
+    Plan,
+    PolicySpec,
+    PolicyState,
+    Snapshot,
+    Steady,
+    Topology,
+    TriggerKind,
+)
 from regent.domain.failover.runspec import RunSpec
 from regent.domain.failover.split_brain import suspected
 from regent.domain.times import rfc3339
@@ -26,12 +36,13 @@ from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.history import prune, runs_of
 from regent.engine.policy_status import Findings, compose
 from regent.engine.policy_warnings import budget_spent, suspensions
-from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
+from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
+from regent.engine.role_watch import RoleWatch
 from regent.engine.run_context import Advance, Context
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
@@ -63,14 +74,18 @@ class PolicyReconciler:
         targets: TargetFactory,
         read_policy: ReadPolicy,
         read_run: ReadRun,
+        leadership: Leadership,
         clock: Clock,
         recorder: Recorder,
         metrics: Metrics,
         drivers: DriverFactory | None = None,
-        rejoin: Rejoin | None = None,
+        watch: RoleWatch | None = None,
     ) -> None:
         self._drivers = drivers or NoDrivers()
-        self._rejoin = rejoin
+        self._watch = watch
+        self._rejoin = (
+            Rejoin(watch=watch, status=status, leadership=leadership, recorder=recorder) if watch is not None else None
+        )
         self._cluster = cluster
         self._store = store
         self._status = status
@@ -286,11 +301,18 @@ class PolicyReconciler:
             policy=policy,
             spec=spec,
             state=state,
-            snapshot=self._snapshots.build(spec, state, runs),
+            snapshot=self._snapshot(spec, state, runs),
             targets=self._targets.targets(spec, target_specs),
             runs=runs,
             drivers=self._drivers.drivers(spec),
         )
+
+    def _snapshot(self, spec: PolicySpec, state: PolicyState, runs: Sequence[Object]) -> Snapshot:
+        snapshot = self._snapshots.build(spec, state, runs)
+        if self._watch is None or not spec.options.promotion:
+            return snapshot
+        roles = self._watch.roles(spec.uid)
+        return dataclasses.replace(snapshot, lags=roles.lags(spec), roles=roles.active())
 
     def _regather(self, context: Context, target_specs: Sequence[TargetSpec]) -> Context:
         """Gather again after a write of ours: the store already has what the API server answered."""
