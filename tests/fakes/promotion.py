@@ -30,6 +30,7 @@ class FakeSteps:
         self.behind = 0
         self.effects: list[str] = []
         self.diverged: dict[str, str] = {}
+        self.lags: dict[str, float | None] = {}
 
     def set(self, step: str, **roles: Role) -> None:
         for region, role in roles.items():
@@ -66,7 +67,9 @@ class FakeDriver:
                 world.pending[key] = (role, left - 1)
                 return RoleState(role=Role.CHANGING, message="on its way", snapshot={"role": role.value})
         role = world.roles.get(key, Role.ABSENT)
-        return RoleState(role=role, fence=world.fences.get(key), lag=0.0, snapshot={"role": role.value})
+        return RoleState(
+            role=role, fence=world.fences.get(key), lag=world.lags.get(region, 0.0), snapshot={"role": role.value}
+        )
 
     async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
         self._ask(region, Role.ACTIVE, fence)

@@ -371,3 +371,22 @@ async def test_a_drill_says_what_would_not_work_and_changes_nothing() -> None:
     assert f"db is Absent in {AP}" in next(c["message"] for c in status["conditions"] if c["type"] == "Complete")
     assert (world.steps.effects, world.status()["epoch"]) == ([], 1)
     assert world.weights() == {EU: 100, US: 0, AP: 0}
+
+
+async def test_a_lag_over_the_gate_holds_a_move_until_a_person_accepts_the_loss() -> None:
+    world = furnished(safety={"fencing": "None", "maxReplicationLag": "5s"})
+    world.steps.lags[US] = 60.0
+    world.steps.lags[AP] = None
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    await world.visit(times=10)
+    assert world.runs() == []
+    assert "safety.maxReplicationLag is 5s" in world.condition("Progressing")["message"]
+    world.ask(type="Failover", to=US)
+    await world.visit(times=10)
+    assert world.run()["status"]["phase"] == "Blocked"
+    world.say(acceptDataLoss=True)
+    await world.visit(times=40)
+    assert world.run()["status"]["phase"] == "Succeeded"
+    assert world.steps.active("db") == [EU, US]

@@ -119,7 +119,7 @@ def _to_chosen(snapshot: Snapshot, run: RunSpec, *, returning: bool) -> Prepared
     home = snapshot.state.failback_region if run.type is RunType.FAILBACK else ""
     to = run.to or home or best(candidates)
     row = next((item for item in candidates if item.region == to), None)
-    if row is None or not (row.eligible or run.force):
+    if row is None or not (row.eligible or run.force or _accepted(run, row)):
         return _blocked(candidates, to, row)
     return Plan(
         type=run.type,
@@ -134,13 +134,18 @@ def _to_chosen(snapshot: Snapshot, run: RunSpec, *, returning: bool) -> Prepared
     )
 
 
+def _accepted(run: RunSpec, row: Candidate) -> bool:
+    """Whether all that stands against the region is data that it does not have, and a person gives that up."""
+    return run.accept_data_loss and set(row.reasons) == {"ReplicationLag"}
+
+
 def _blocked(candidates: tuple[Candidate, ...], to: str, row: Candidate | None) -> Wait:
     if row is None:
         message = f"no region can take over ({explain(candidates)})"
         return Wait(phase="Blocked", reason="NoCandidate", message=message, candidates=candidates)
     message = (
         f"{to} cannot take over: {', '.join(row.notes or row.reasons)}. It starts as soon as that is lifted; "
-        "spec.control.force skips the target's health, spec.control.desired: Cancel ends the run"
+        "spec.control.force skips the target's health, acceptDataLoss its lag, desired: Cancel ends the run"
     )
     return Wait(phase="Blocked", reason="TargetNotEligible", message=message, candidates=candidates)
 
