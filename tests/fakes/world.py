@@ -12,6 +12,7 @@ from regent.domain.health.model import Health, RegionHealth
 from regent.domain.health.suspicion import ObserverHealth
 from regent.engine.alignment import Alignment
 from regent.engine.hooks import HookCalls
+from regent.engine.notifications import Announcer
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
@@ -185,8 +186,12 @@ class World:
                 cluster=self.cluster, store=self.store, members=self.members, clock=self.clock
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
-            drivers=self.steps,
+            drivers=self.steps, announcer=self.announcer(),
         )  # fmt: skip
+
+    def announcer(self) -> Announcer | None:
+        """What tells receivers in this process."""
+        return None
 
     def hooks(self) -> HookCalls | None:
         """What calls hooks in this process."""

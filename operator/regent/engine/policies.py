@@ -24,6 +24,7 @@ from regent.domain.traffic.targets import TargetSpec
 from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.history import prune, runs_of
+from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.policy_status import Findings, compose
 from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
@@ -66,7 +67,9 @@ class PolicyReconciler:
         recorder: Recorder,
         metrics: Metrics,
         drivers: DriverFactory | None = None,
+        announcer: Announcer | None = None,
     ) -> None:
+        self._announcer = announcer or NoAnnouncer()
         self._drivers = drivers or NoDrivers()
         self._cluster = cluster
         self._store = store
@@ -110,7 +113,9 @@ class PolicyReconciler:
                 decision = Steady(candidates=shown_candidates(context.snapshot))
                 return _soonest(1.0, await self._show(context, decision, (), adopted))
             context = self._regather(context, target_specs)
-        return await self._visit(context, target_specs)
+        again = await self._visit(context, target_specs)
+        self._announce(spec)
+        return again
 
     async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
         """Runs first: what is committed comes before anything new."""
@@ -226,6 +231,12 @@ class PolicyReconciler:
         self._measure(context, decision)
         retry = None if isinstance(decision, Plan) else decision.retry_after
         return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
+
+    def _announce(self, spec: PolicySpec) -> None:
+        """Comes last, and from what is written: an announcement that nobody could repeat would not be there twice."""
+        policy = self._store.get(FAILOVER_POLICIES, spec.namespace, spec.name)
+        if policy is not None and spec.options.notifications:
+            self._announcer.announce(policy, spec, runs_of(self._store, spec))
 
     def _speak(self, context: Context, decision: Decision) -> None:
         """Tell of a hold once: when its reason is not the one that the status shows already."""

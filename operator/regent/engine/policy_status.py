@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regent.domain.conditions import Condition, merge
+from regent.domain.conditions import Condition, find, merge
 from regent.domain.failover import blue_green, windows
 from regent.domain.failover.candidates import explain
 from regent.domain.failover.cooldown import Cooldown
@@ -75,10 +75,22 @@ def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -
     else:
         status.pop("cooldownUntil", None)
     _remember(status, policy, spec, findings)
+    _note_hold(status, findings, now=now)
     wanted = conditions(findings, cooldown)
     status["conditions"] = merge(status.get("conditions") or [], wanted, now=now, generation=spec.generation)
     status["failoverReady"] = next(item.status for item in wanted if item.type == "FailoverReady")
     return status
+
+
+def _note_hold(status: dict[str, Any], findings: Findings, *, now: str) -> None:
+    """Since when the same rule has stood in the way. Comes before the conditions are merged: they show what was."""
+    reason = findings.decision.reason if isinstance(findings.decision, Hold) else ""
+    if not reason or reason in DOUBTS:
+        status.pop("heldSince", None)
+        return
+    shown = find(status.get("conditions") or (), "Progressing") or {}
+    if shown.get("reason") != reason or not status.get("heldSince"):
+        status["heldSince"] = now
 
 
 def _remember(status: dict[str, Any], policy: Object, spec: PolicySpec, findings: Findings) -> None:
