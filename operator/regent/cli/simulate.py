@@ -13,33 +13,34 @@ from rich.text import Text
 
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
-from regent.cli.fields import name_of, value_at
+from regent.cli.fields import value_at
 from regent.cli.group import EXIT_FAILURE, Failure
 from regent.cli.options import Invocation, reading
 from regent.cli.output import facts
 from regent.cli.run_screen import candidates_table
-from regent.cli.selection import place
+from regent.cli.selection import place, regions_in
 from regent.domain.errors import ForbiddenError
 from regent.domain.failover.faults import Fault, Measurable
 from regent.domain.health.plan import RegionPlan
 from regent.domain.traffic import shares
 from regent.engine.ports import Cluster, Object
 from regent.engine.records import write_shares
-from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS
+from regent.engine.resources import (
+    FAILOVER_POLICIES,
+    FAILOVERS,
+    PLACEMENT_POLICIES,
+    REGIONS,
+    REPLICATION_POLICIES,
+)
 from regent.engine.run_objects import candidate_rows
 from regent.engine.simulation import Outcome, Simulated, enabled_healths, simulate, snapshot_of, unfinished
+from regent.engine.store import Store
 
 GOOD = frozenset({Outcome.MOVES, Outcome.UNAFFECTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The live objects."""
-
-    regions: dict[str, Object]
-    policies: list[Object]
-    runs: dict[str, list[Object]]
-    """By namespace."""
+SURROUNDINGS = (FAILOVERS, PLACEMENT_POLICIES, REPLICATION_POLICIES)
+"""What is read of each namespace that has a policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,26 +87,24 @@ def simulate_(invocation: Invocation, *, regions: tuple[str, ...], fault: str, p
       regent simulate --region eu-west-1 --region eu-central-1
     """
     kind = Fault(fault.lower())
-    world = invocation.read(lambda cluster: _gather(cluster, invocation, policy))
-    missing = [name for name in regions if name not in world.regions]
+    store, policies = invocation.read(lambda cluster: _gather(cluster, invocation, policy))
+    missing = [name for name in regions if store.get(REGIONS, "", name) is None]
     if missing:
         raise Failure(f"there is no Region {', '.join(missing)}; see: regent region list")
     wall = invocation.environment.wall()
-    answers = [_answer(item, world, regions, kind, wall) for item in world.policies]
-    if not policy:
-        named = set(regions)
-        answers = [
-            answer
-            for answer, item in zip(answers, world.policies, strict=True)
-            if named & {entry.get("name") for entry in item["spec"].get("regions") or ()}
-        ]
+    named = set(regions)
+    asked = [item for item in policies if policy or named & set(regions_in(item))]
+    answers = [_answer(item, store, regions, kind, wall) for item in asked]
     invocation.write(_document(regions, kind, answers), lambda _: _screen(regions, kind, answers))
     if any(answer.result.outcome not in GOOD for answer in answers):
         raise click.exceptions.Exit(EXIT_FAILURE)
 
 
-async def _gather(cluster: Cluster, invocation: Invocation, policy: str) -> World:
-    regions = {name_of(item): item for item in await cluster.list(REGIONS)}
+async def _gather(cluster: Cluster, invocation: Invocation, policy: str) -> tuple[Store, list[Object]]:
+    """Read what the decision depends on, as the operator has it in its store, and the policies that are asked."""
+    store = Store()
+    for region in await cluster.list(REGIONS):
+        store.observe(REGIONS, region)
     if policy:
         policies = [await cluster.get(FAILOVER_POLICIES, invocation.namespace, policy)]
     else:
@@ -113,24 +112,28 @@ async def _gather(cluster: Cluster, invocation: Invocation, policy: str) -> Worl
             policies = list(await cluster.list(FAILOVER_POLICIES, invocation.options.namespace))
         except ForbiddenError:
             policies = list(await cluster.list(FAILOVER_POLICIES, invocation.namespace))
+    for item in policies:
+        store.observe(FAILOVER_POLICIES, item)
     namespaces = sorted({str(value_at(item, ".metadata.namespace")) for item in policies})
-    listed = await asyncio.gather(*(cluster.list(FAILOVERS, namespace) for namespace in namespaces))
-    runs = {namespace: list(found) for namespace, found in zip(namespaces, listed, strict=True)}
-    return World(regions=regions, policies=sorted(policies, key=place), runs=runs)
+    wanted = [(resource, namespace) for namespace in namespaces for resource in SURROUNDINGS]
+    listed = await asyncio.gather(*(cluster.list(resource, namespace) for resource, namespace in wanted))
+    for (resource, _), found in zip(wanted, listed, strict=True):
+        for item in found:
+            store.observe(resource, item)
+    return store, sorted(policies, key=place)
 
 
-def _answer(policy: Object, world: World, faulty: Sequence[str], fault: Fault, wall: float) -> Answer:
+def _answer(policy: Object, store: Store, faulty: Sequence[str], fault: Fault, wall: float) -> Answer:
     spec, _ = policy_spec(policy)
-    runs = world.runs[spec.namespace]
-    snapshot = snapshot_of(policy, spec, world.regions, runs, wall=wall)
+    regions = {name: region for name in faulty if (region := store.get(REGIONS, "", name)) is not None}
     result = simulate(
-        snapshot,
+        snapshot_of(policy, spec, store, wall=wall),
         frozenset(faulty),
         fault,
-        measurable={name: _measurable(world.regions[name]) for name in faulty},
-        enabled=enabled_healths(world.regions, wall=wall),
+        measurable={name: _measurable(region) for name, region in regions.items()},
+        enabled=enabled_healths(store, wall=wall),
     )
-    return Answer(policy=spec.key, result=result, open_runs=unfinished(runs, spec))
+    return Answer(policy=spec.key, result=result, open_runs=unfinished(store, spec))
 
 
 def _measurable(region: Object) -> Measurable:

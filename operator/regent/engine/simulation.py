@@ -8,7 +8,7 @@ written, and nothing is asked of the regions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,17 +22,24 @@ from regent.domain.failover.model import (
     Hold,
     Plan,
     PolicySpec,
+    PolicyState,
     RegionView,
+    RunType,
     Snapshot,
     TriggerKind,
     Urgency,
 )
 from regent.domain.failover.options import Approval
 from regent.domain.health.model import AdminState, Figures, Health, RegionHealth
+from regent.domain.placement import PlacementRule, judge
 from regent.domain.traffic import shares
+from regent.engine.history import runs_of
+from regent.engine.policy_surroundings import placement_rules, replication_lags
 from regent.engine.ports import Object
 from regent.engine.records import is_over, policy_state, run_record, status_of, time_of
+from regent.engine.resources import REGIONS
 from regent.engine.snapshots import region_facts
+from regent.engine.store import Store
 
 PROBE_INTERVAL = 1.0
 
@@ -44,6 +51,8 @@ class Outcome(Enum):
     """A run would start, and all that is known lets it succeed."""
     WAITS = "Waits"
     """A run would start and then wait for a person."""
+    PARTLY = "Partly"
+    """A run would start and leave some traffic where it is: nobody has room for it."""
     HELD = "Held"
     """A rule stands in the way."""
     STAYS = "Stays"
@@ -64,32 +73,41 @@ class Simulated:
     candidates: tuple[Candidate, ...] = ()
 
 
-def snapshot_of(
-    policy: Object, spec: PolicySpec, regions: Mapping[str, Object], runs: Iterable[Object], *, wall: float
-) -> Snapshot:
+def snapshot_of(policy: Object, spec: PolicySpec, store: Store, *, wall: float) -> Snapshot:
     """Build the snapshot of a policy from objects.
 
     Args:
         policy: the FailoverPolicy.
         spec: what it says.
-        regions: every Region by name.
-        runs: Failovers of the policy's namespace.
+        store: every Region; of the policy's namespace the Failovers, PlacementPolicies and ReplicationPolicies; itself.
         wall: seconds since the epoch; the snapshot's monotonic time is the same.
     """
     state = policy_state(policy)
     names = list(dict.fromkeys([*(entry.name for entry in spec.regions), *state.distribution]))
-    own = [run for run in runs if ((run.get("spec") or {}).get("policyRef") or {}).get("name") == spec.name]
+    rules = placement_rules(store, spec)
     # The setting failover.suspendAll is not to be read here, but a policy says that it rests without resting by itself.
     rests = status_of(policy).get("phase") == "Suspended" and not spec.suspend
     return Snapshot(
         policy=spec,
         state=state,
-        regions={name: _view(name, regions.get(name), spec, wall) for name in names},
+        regions={name: _view(store.get(REGIONS, "", name), name, spec, rules, wall) for name in names},
         now=wall,
         wall_time=wall,
-        runs=tuple(run_record(run) for run in own),
+        runs=tuple(run_record(run) for run in runs_of(store, spec)),
         suspend_all=rests,
+        lags=_lags(policy, spec, state),
+        replication=replication_lags(store, spec, state),
     )
+
+
+def _lags(policy: Object, spec: PolicySpec, state: PolicyState) -> dict[str, float | None]:
+    """Give the regions whose data the operator found too far behind when it last looked: the databases themselves are
+    not asked here."""
+    rows = status_of(policy).get("candidates") or ()
+    behind = {str(row.get("region")) for row in rows if "ReplicationLag" in (row.get("reasons") or ())}
+    required = any(ref.required for ref in spec.options.replication)
+    # Where ReplicationPolicies are required they are asked themselves; their lag is no sign of the databases'.
+    return {} if required or not spec.options.holds_data else dict.fromkeys(behind - {state.active_region})
 
 
 def simulate(
@@ -121,13 +139,19 @@ def simulate(
         return Simulated(outcome=Outcome.STAYS, reason="RunUnderWay", message=message, candidates=rows)
     if isinstance(decision, Hold):
         return Simulated(outcome=Outcome.HELD, reason=decision.reason, message=decision.message, candidates=rows)
-    if isinstance(decision, Plan) and not any(decision.after.get(name) for name in carrying):
+    if isinstance(decision, Plan) and _leaves(decision, carrying):
         return _planned(broken, decision, down=fault is Fault.DOWN)
     why = "; ".join(
         f"{name}: {reason}" for name in carrying if (reason := silence(fault, snapshot.policy, measurable[name]))
     )
     message = why or "no trigger fires"
     return Simulated(outcome=Outcome.STAYS, reason="NoTrigger", message=message, candidates=rows)
+
+
+def _leaves(plan: Plan, carrying: Collection[str]) -> bool:
+    """Tell whether the plan answers the fault; another change that is due anyway does not."""
+    shrinks = any(plan.after.get(name, 0) < plan.before.get(name, 0) for name in carrying)
+    return shrinks and plan.type is not RunType.REBALANCE
 
 
 def _planned(snapshot: Snapshot, plan: Plan, *, down: bool) -> Simulated:
@@ -138,18 +162,16 @@ def _planned(snapshot: Snapshot, plan: Plan, *, down: bool) -> Simulated:
     if options.approval is Approval.ALWAYS or (options.approval is Approval.WHEN_DATA_LOSS and loses):
         outcome, reason = Outcome.WAITS, "AwaitingApproval"
         message = f"{plan.reason}; safety.approval is {options.approval.value}, so a person has to approve the plan"
+    elif plan.shortfall:
+        outcome, reason, message = Outcome.PARTLY, "CapacityShort", f"{plan.reason}; {plan.shortfall}"
     return Simulated(
         outcome=outcome, reason=reason, message=message, plan=plan, course=course, candidates=plan.candidates
     )
 
 
-def unfinished(runs: Sequence[Object], spec: PolicySpec) -> list[str]:
+def unfinished(store: Store, spec: PolicySpec) -> list[str]:
     """Name the policy's runs that are not over: they may move it before any fault does."""
-    return [
-        str(run["metadata"]["name"])
-        for run in runs
-        if not is_over(run) and ((run.get("spec") or {}).get("policyRef") or {}).get("name") == spec.name
-    ]
+    return [str(run["metadata"]["name"]) for run in runs_of(store, spec) if not is_over(run)]
 
 
 def health_of(name: str, region: Object, *, now: float, wall: float) -> RegionHealth:
@@ -185,11 +207,14 @@ def health_of(name: str, region: Object, *, now: float, wall: float) -> RegionHe
     )
 
 
-def _view(name: str, region: Object | None, spec: PolicySpec, wall: float) -> RegionView:
+def _view(
+    region: Object | None, name: str, spec: PolicySpec, rules: Sequence[PlacementRule], wall: float
+) -> RegionView:
     if region is None or region["metadata"].get("deletionTimestamp"):
         return RegionView(name=name, exists=False, health=RegionHealth(region=name))
     facts = region_facts(region)
     health = health_of(name, region, now=wall, wall=wall)
+    placed = judge(rules, name, facts.compliance)
     return RegionView(
         name=name,
         admin_state=facts.admin_state,
@@ -198,6 +223,10 @@ def _view(name: str, region: Object | None, spec: PolicySpec, wall: float) -> Re
         health=health,
         fired=_fired(name, health, spec),
         settled=facts.admin_state is AdminState.DISABLED or health.health is not Health.UNKNOWN,
+        suspended=facts.suspended,
+        capacity_total=facts.capacity_total,
+        placement_denied=placed.denied,
+        placement_preferred=placed.preferred,
     )
 
 
@@ -217,8 +246,9 @@ def _fired(region: str, health: RegionHealth, spec: PolicySpec) -> tuple[FiredTr
     )
 
 
-def enabled_healths(regions: Mapping[str, Object], *, wall: float) -> dict[str, RegionHealth]:
+def enabled_healths(store: Store, *, wall: float) -> dict[str, RegionHealth]:
     """Give the health of every Region that is Enabled."""
+    regions = {str(region["metadata"]["name"]): region for region in store.list(REGIONS)}
     return {
         name: health_of(name, region, now=wall, wall=wall)
         for name, region in regions.items()

@@ -11,7 +11,16 @@ from regent.domain.failover.faults import Fault, Measurable
 from regent.domain.failover.model import RunType, TriggerKind
 from regent.domain.failover.options import TransitionType
 from regent.domain.times import parse_rfc3339
+from regent.engine.resources import (
+    FAILOVER_POLICIES,
+    FAILOVERS,
+    PLACEMENT_POLICIES,
+    REGIONS,
+    REPLICATION_POLICIES,
+    Resource,
+)
 from regent.engine.simulation import Outcome, Simulated, enabled_healths, health_of, simulate, snapshot_of, unfinished
+from regent.engine.store import Store
 
 WALL = parse_rfc3339("2026-11-21T12:00:00Z")
 NAMES = ("west", "central", "east")
@@ -53,6 +62,15 @@ def policy(*, topology: str = "ActivePassive", status: dict[str, Any] | None = N
     }
 
 
+def stored(resource: Resource, *objects: dict[str, Any], store: Store | None = None) -> Store:
+    """Put objects into a store, as an API server would have numbered them."""
+    store = store or Store()
+    for obj in objects:
+        name = obj["metadata"]["name"]
+        store.observe(resource, {**obj, "metadata": {"uid": name, "resourceVersion": "1", **obj["metadata"]}})
+    return store
+
+
 def ask(
     made: dict[str, Any],
     fault: Fault = Fault.DOWN,
@@ -61,15 +79,20 @@ def ask(
     regions: list[dict[str, Any]] | None = None,
     runs: list[dict[str, Any]] | None = None,
     measurable: Measurable | None = None,
+    others: dict[Resource, list[dict[str, Any]]] | None = None,
 ) -> Simulated:
-    found = {item["metadata"]["name"]: item for item in regions or map(region, NAMES)}
+    store = stored(REGIONS, *(regions or map(region, NAMES)))
+    stored(FAILOVER_POLICIES, made, store=store)
+    stored(FAILOVERS, *(runs or []), store=store)
+    for resource, items in (others or {}).items():
+        stored(resource, *items, store=store)
     spec, _ = policy_spec(made)
     return simulate(
-        snapshot_of(made, spec, found, runs or [], wall=WALL),
+        snapshot_of(made, spec, store, wall=WALL),
         frozenset(faulty),
         fault,
         measurable={name: measurable or Measurable() for name in faulty},
-        enabled=enabled_healths(found, wall=WALL),
+        enabled=enabled_healths(store, wall=WALL),
     )
 
 
@@ -180,7 +203,7 @@ def test_only_what_can_be_measured_fires(fault: Fault, spec: dict[str, Any], mea
 
 def test_a_slow_region_waits_for_the_cooldown_and_a_dead_one_does_not() -> None:
     run = {
-        "metadata": {"name": "shop-3", "labels": {"regent.dev/managed-by": "regent"}},
+        "metadata": {"name": "shop-3", "namespace": "shop", "labels": {"regent.dev/managed-by": "regent"}},
         "spec": {"policyRef": {"name": "shop"}},
         "status": {"phase": "Succeeded", "epoch": 3, "completionTime": "2026-11-21T11:59:00Z"},
     }
@@ -251,7 +274,41 @@ def test_health_is_read_leniently() -> None:
 
 
 def test_unfinished_runs_are_named() -> None:
-    run = {"metadata": {"name": "shop-4"}, "spec": {"policyRef": {"name": "shop"}}, "status": {"phase": "Blocked"}}
-    over = {**run, "status": {"phase": "Failed"}}
+    metadata = {"name": "shop-4", "namespace": "shop"}
+    run = {"metadata": metadata, "spec": {"policyRef": {"name": "shop"}}, "status": {"phase": "Blocked"}}
+    over = {**run, "metadata": {**metadata, "name": "shop-3"}, "status": {"phase": "Failed"}}
     spec, _ = policy_spec(policy())
-    assert unfinished([run, over], spec) == ["shop-4"]
+    assert unfinished(stored(FAILOVERS, run, over), spec) == ["shop-4"]
+
+
+def test_placement_and_lag_are_asked_as_the_operator_asks_them() -> None:
+    rule = {"metadata": {"name": "eu", "namespace": "shop"}, "spec": {"allowedRegions": ["west", "east"]}}
+    result = ask(policy(), others={PLACEMENT_POLICIES: [rule]})
+    assert result.plan is not None
+    assert result.plan.to == "east"
+    behind = {
+        "metadata": {"name": "data", "namespace": "shop"},
+        "status": {"sourceRegion": "west", "targets": [{"region": "east", "lagMilliseconds": 90_000}]},
+    }
+    made = policy(replicationPolicyRefs=[{"name": "data", "gate": "Required"}])
+    held = ask(made, others={PLACEMENT_POLICIES: [rule], REPLICATION_POLICIES: [behind]})
+    assert held.outcome is Outcome.HELD
+    assert "ReplicationLag" in next(row for row in held.candidates if row.region == "east").reasons
+
+
+def test_a_database_that_was_seen_too_far_behind_still_is() -> None:
+    clusters = [{"region": name, "url": f"https://{name}:8008"} for name in NAMES]
+    database = {"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}
+    rows = [{"region": "central", "eligible": False, "reasons": ["ReplicationLag"]}]
+    result = ask(policy(status={"candidates": rows}, promotion={"steps": [database]}))
+    assert result.plan is not None
+    assert result.plan.to == "east"
+
+
+def test_what_does_not_fit_is_told() -> None:
+    made = policy(topology="ActiveActive")
+    full = [region("west"), region("central", capacityAvailablePercent=1), region("east", capacityAvailablePercent=1)]
+    sized = [{**item, "spec": {**item["spec"], "capacity": {"total": 100}}} for item in full]
+    result = ask(made, regions=sized)
+    assert result.outcome in (Outcome.PARTLY, Outcome.HELD), result
+    assert "CapacityShort" in result.reason
