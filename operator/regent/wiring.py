@@ -48,6 +48,7 @@ from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.reconcile import Reconciler, Workers
 from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
@@ -127,6 +128,7 @@ class Operator:
             metrics=metrics,
         )
         self._hooks = HookCalls(self._receivers.hooks(), answered=self._policy_due)
+        self._receiver_checks = ReceiverChecks(self._receivers.secrets, clock=clock, changed=self._policy_due)
         self._notifier = self._receivers.notifier(leadership=self._leadership, recorder=self._recorder)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
@@ -274,6 +276,7 @@ class Operator:
             recorder=recorder,
             drivers=self._drivers,
             announcer=self._notifier,
+            receivers=self._receiver_checks,
             metrics=metrics,
         )
         regions = RegionReconciler(
@@ -307,6 +310,7 @@ class Operator:
         add("events", self._recorder.run)
         add("hooks", self._hooks.run)
         add("notifications", self._notifier.run)
+        add("receivers", self._receiver_checks.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
         if self._elector is not None:

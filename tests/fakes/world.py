@@ -15,6 +15,7 @@ from regent.engine.hooks import HookCalls
 from regent.engine.notifications import Announcer
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
@@ -187,7 +188,12 @@ class World:
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             drivers=self.steps, announcer=self.announcer(),
+            receivers=self.receiver_checks(),
         )  # fmt: skip
+
+    def receiver_checks(self) -> ReceiverChecks | None:
+        """What looks after the keys of receivers in this process."""
+        return None
 
     def announcer(self) -> Announcer | None:
         """What tells receivers in this process."""

@@ -30,6 +30,7 @@ from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.run_context import Advance, Context
@@ -68,7 +69,9 @@ class PolicyReconciler:
         metrics: Metrics,
         drivers: DriverFactory | None = None,
         announcer: Announcer | None = None,
+        receivers: ReceiverChecks | None = None,
     ) -> None:
+        self._receivers = receivers
         self._announcer = announcer or NoAnnouncer()
         self._drivers = drivers or NoDrivers()
         self._cluster = cluster
@@ -92,6 +95,8 @@ class PolicyReconciler:
         if policy is None or policy["metadata"].get("deletionTimestamp"):
             # Nothing is undone: the last good weights stay, and the runs go with their owner.
             self._metrics.forget(namespace=key.namespace, policy=key.name)
+            if self._receivers is not None:
+                self._receivers.forget(key.namespace, key.name)
             return None
         try:
             spec, target_specs = self._parse(policy)
@@ -218,7 +223,12 @@ class PolicyReconciler:
         if isinstance(decision, Steady) and not decision.candidates and context.state.adopted:
             decision = dataclasses.replace(decision, candidates=shown_candidates(context.snapshot))
         findings = Findings(
-            snapshot=context.snapshot, decision=decision, reports=reports, problem=problem, action=action
+            snapshot=context.snapshot,
+            decision=decision,
+            reports=reports,
+            problem=problem,
+            action=action,
+            receivers=self._receivers.problem(spec) if self._receivers is not None else None,
         )
         now = rfc3339(self._clock.wall())
         await self._status.transact(

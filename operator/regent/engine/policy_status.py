@@ -54,6 +54,8 @@ class Findings:
     """Why the policy is not Ready, when that is not a target's fault."""
     action: str = ""
     """What a run waits for that a person can do."""
+    receivers: Condition | None = None
+    """What is wrong with the endpoints that the policy names: not Ready, and in nobody's way."""
 
 
 def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -> dict[str, Any]:
@@ -175,6 +177,8 @@ def _ready(findings: Findings) -> Condition:
     bad = [report for report in findings.reports if report.reason in TARGET_PROBLEMS]
     if bad:
         return Condition("Ready", "False", bad[0].reason, "; ".join(report.message for report in bad))
+    if findings.receivers is not None:
+        return findings.receivers
     ignored = f"this version ignores {', '.join(policy.ignored)}" if policy.ignored else ""
     return Condition("Ready", "True", "Reconciled", ignored)
 
