@@ -1,6 +1,6 @@
 ##@ Testbed
 .PHONY: tools
-tools: setup ## Build the testbed's programs from Go modules (once; about 15 minutes)
+tools: setup ## Build the testbed's programs from Go modules (once; about 20 minutes)
 	@$(BIN)/python -m testbed build
 
 .PHONY: patroni

@@ -48,6 +48,7 @@ from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.reconcile import Reconciler, Workers
 from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
@@ -128,6 +129,8 @@ class Operator:
             metrics=metrics,
         )
         self._hooks = HookCalls(self._receivers.hooks(), answered=self._policy_due)
+        self._receiver_checks = ReceiverChecks(self._receivers.secrets, clock=clock, changed=self._policy_due)
+        self._notifier = self._receivers.notifier(leadership=self._leadership, recorder=self._recorder)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -283,6 +286,8 @@ class Operator:
             drivers=self._drivers,
             watch=self._role_watch,
             leadership=leadership,
+            announcer=self._notifier,
+            receivers=self._receiver_checks,
             metrics=metrics,
         )
         regions = RegionReconciler(
@@ -315,6 +320,8 @@ class Operator:
         add("members", self._checks.run)
         add("events", self._recorder.run)
         add("hooks", self._hooks.run)
+        add("notifications", self._notifier.run)
+        add("receivers", self._receiver_checks.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
         add("roles", self._role_watch.run)
@@ -370,24 +377,17 @@ class Operator:
         return checks
 
     def _ready_checks(self) -> dict[str, Check]:
-        def watches() -> str:
-            missing = [watch.resource.plural for watch in WATCHED if not self._store.synced(watch.resource)]
-            if missing:
-                return f"not listed yet: {', '.join(missing)}"
-            return "" if self._bridge.watching else "not watching yet"
-
-        def probes() -> str:
-            names = [region["metadata"]["name"] for region in self._store.list(REGIONS)]
-            missing = [name for name in names if not self._tracker.first_round_done(name)]
-            return f"not probed yet: {', '.join(missing[:5])}" if missing else ""
-
-        checks: dict[str, Check] = {"watches": watches, "probes": probes}
+        checks = {
+            "watches": liveness.watches(self._store, watching=lambda: self._bridge.watching),
+            "probes": liveness.probed(self._store, self._tracker),
+        }
         if self._elector is not None:
             checks["lease"] = liveness.lease_seen(self._elector)
         return checks
 
     def _before_scrape(self) -> None:
         self._metrics.gauge("regent_queue_depth", self._queue.depth)
+        self._metrics.gauge("regent_notifications_waiting", self._notifier.waiting)
         self._metrics.gauge("regent_resync_age_seconds", self._resync.age())
         self._metrics.gauge("regent_leader", float(self._leadership.leading))
         for resource, count in self._store.counts().items():

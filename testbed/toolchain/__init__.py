@@ -7,7 +7,7 @@ of the Gateway API's resource definitions. `testbed.controlplane` is the main us
 from testbed.toolchain.catalog import TOOLS, Tool
 from testbed.toolchain.errors import ToolchainError
 from testbed.toolchain.store import control_plane_binary, ensure, ensure_all
-from testbed.toolchain.upstream import gateway_api_crds, module_directory
+from testbed.toolchain.upstream import gateway_api_crds, istio_crds, module_directory
 
 __all__ = [
     "TOOLS",
@@ -17,5 +17,6 @@ __all__ = [
     "ensure",
     "ensure_all",
     "gateway_api_crds",
+    "istio_crds",
     "module_directory",
 ]

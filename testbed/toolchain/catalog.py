@@ -59,6 +59,7 @@ ETCD = "v3.6.14"
 TRAEFIK = "v3.7.10"
 HELM = "v4.3.1"
 EXTERNAL_DNS = "v0.21.0"
+EXTERNAL_DNS_CHECKSUM = "h1:YAC7ERW32eZAjSdhu44taaZGII6nwz2/wteT+BtpFzM="
 
 
 def _kubernetes_version_variables() -> dict[str, str]:
@@ -126,7 +127,7 @@ _ALL = (
         module="sigs.k8s.io/external-dns",
         version=EXTERNAL_DNS,
         package="sigs.k8s.io/external-dns",
-        source=DerivedModule(checksum="h1:YAC7ERW32eZAjSdhu44taaZGII6nwz2/wteT+BtpFzM="),
+        source=DerivedModule(checksum=EXTERNAL_DNS_CHECKSUM),
         variables={"sigs.k8s.io/external-dns/pkg/apis/externaldns.Version": EXTERNAL_DNS},
         first_build_seconds=200,
     ),

@@ -15,6 +15,8 @@ from testbed.toolchain.golang import run_go
 
 GATEWAY_API_VERSION = "v1.6.1"
 _GATEWAY_API_CHECKSUM = "h1:mock6phZbI6rvZerwrVNk7hVNymQgHo+6sJ81Ia7ftY="
+ISTIO_VERSION = "v0.0.0-20260827124520-eed52ebb66ad"
+_ISTIO_CHECKSUM = "h1:ui9TJjRMAV/hb5ehQaZDq7IUGxuQP6dra9lapT/VjHI="
 
 
 def module_directory(module: str, version: str, *, checksum: str) -> Path:
@@ -59,3 +61,13 @@ def gateway_api_crds() -> Path:
     """
     module = module_directory("sigs.k8s.io/gateway-api", GATEWAY_API_VERSION, checksum=_GATEWAY_API_CHECKSUM)
     return module / "config" / "crd" / "standard"
+
+
+def istio_crds() -> Path:
+    """File with Istio's resource definitions. Istio itself cannot be built from modules; its definitions are there.
+
+    Raises:
+        ToolchainError: the module cannot be had.
+    """
+    module = module_directory("istio.io/istio", ISTIO_VERSION, checksum=_ISTIO_CHECKSUM)
+    return module / "manifests" / "charts" / "base" / "files" / "crd-all.gen.yaml"

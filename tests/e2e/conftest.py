@@ -60,7 +60,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if capture is not None:
             stack.enter_context(capture.global_and_fixture_disabled())
         stack.enter_context(suppress(ToolchainError))
-        for tool in ("traefik", "helm"):
+        for tool in ("traefik", "helm", "external-dns"):
             ensure(tool)
 
 

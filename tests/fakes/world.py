@@ -12,8 +12,10 @@ from regent.domain.health.model import Health, RegionHealth
 from regent.domain.health.suspicion import ObserverHealth
 from regent.engine.alignment import Alignment
 from regent.engine.hooks import HookCalls
+from regent.engine.notifications import Announcer
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key, KeyedQueue
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
 from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
@@ -190,9 +192,18 @@ class World:
                 cluster=self.cluster, store=self.store, members=self.members, clock=self.clock
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
-            drivers=self.steps,
             watch=self.watch, leadership=self.leadership,
+            drivers=self.steps, announcer=self.announcer(),
+            receivers=self.receiver_checks(),
         )  # fmt: skip
+
+    def receiver_checks(self) -> ReceiverChecks | None:
+        """What looks after the keys of receivers in this process."""
+        return None
+
+    def announcer(self) -> Announcer | None:
+        """What tells receivers in this process."""
+        return None
 
     def hooks(self) -> HookCalls | None:
         """What calls hooks in this process."""

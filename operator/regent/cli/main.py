@@ -18,6 +18,7 @@ COMMANDS = {
     "region": "regent.cli.region:region",
     "failover": "regent.cli.failover:failover",
     "traffic": "regent.cli.traffic:traffic",
+    "simulate": "regent.cli.simulate:simulate_",
     "crds": "regent.cli.crds:crds",
 }
 

@@ -91,6 +91,10 @@ METRICS: tuple[Metric, ...] = (
         "or the reason why there was no answer).",
         "purpose", "result",
     ),
+    _counter(
+        "regent_notifications_total", "Notifications, by result (sent, lost).", "namespace", "policy", "result"
+    ),
+    _gauge("regent_notifications_waiting", "Notifications that are not delivered yet."),
     # Health: probes, regions, the observer itself.
     _gauge("regent_region_health", "1 for the health that the region has, 0 for the others.", "region", "health"),
     _histogram("regent_probe_duration_seconds", "Latency of scheduled probes.", "region", buckets=PROBES),

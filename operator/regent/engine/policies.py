@@ -34,11 +34,13 @@ from regent.domain.traffic.targets import TargetSpec
 from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.history import prune, runs_of
+from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.policy_status import Findings, compose
 from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
+from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
@@ -80,7 +82,11 @@ class PolicyReconciler:
         metrics: Metrics,
         drivers: DriverFactory | None = None,
         watch: RoleWatch | None = None,
+        announcer: Announcer | None = None,
+        receivers: ReceiverChecks | None = None,
     ) -> None:
+        self._receivers = receivers
+        self._announcer = announcer or NoAnnouncer()
         self._drivers = drivers or NoDrivers()
         self._watch = watch
         self._rejoin = (
@@ -107,6 +113,8 @@ class PolicyReconciler:
         if policy is None or policy["metadata"].get("deletionTimestamp"):
             # Nothing is undone: the last good weights stay, and the runs go with their owner.
             self._metrics.forget(namespace=key.namespace, policy=key.name)
+            if self._receivers is not None:
+                self._receivers.forget(key.namespace, key.name)
             return None
         try:
             spec, target_specs = self._parse(policy)
@@ -128,7 +136,9 @@ class PolicyReconciler:
                 decision = Steady(candidates=shown_candidates(context.snapshot))
                 return _soonest(1.0, await self._show(context, decision, (), adopted))
             context = self._regather(context, target_specs)
-        return await self._visit(context, target_specs)
+        again = await self._visit(context, target_specs)
+        self._announce(spec)
+        return again
 
     async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
         """Runs first: what is committed comes before anything new."""
@@ -235,7 +245,12 @@ class PolicyReconciler:
         if isinstance(decision, Steady) and not decision.candidates and context.state.adopted:
             decision = dataclasses.replace(decision, candidates=shown_candidates(context.snapshot))
         findings = Findings(
-            snapshot=context.snapshot, decision=decision, reports=reports, problem=problem, action=action
+            snapshot=context.snapshot,
+            decision=decision,
+            reports=reports,
+            problem=problem,
+            action=action,
+            receivers=self._receivers.problem(spec) if self._receivers is not None else None,
         )
         now = rfc3339(self._clock.wall())
         await self._status.transact(
@@ -248,6 +263,12 @@ class PolicyReconciler:
         self._measure(context, decision)
         retry = None if isinstance(decision, Plan) else decision.retry_after
         return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
+
+    def _announce(self, spec: PolicySpec) -> None:
+        """Comes last, and from what is written: an announcement that nobody could repeat would not be there twice."""
+        policy = self._store.get(FAILOVER_POLICIES, spec.namespace, spec.name)
+        if policy is not None and spec.options.notifications:
+            self._announcer.announce(policy, spec, runs_of(self._store, spec))
 
     def _speak(self, context: Context, decision: Decision) -> None:
         """Tell of a hold once: when its reason is not the one that the status shows already."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regent.domain.conditions import Condition, merge
+from regent.domain.conditions import Condition, find, merge
 from regent.domain.failover import blue_green, windows
 from regent.domain.failover.candidates import explain
 from regent.domain.failover.cooldown import Cooldown
@@ -54,6 +54,8 @@ class Findings:
     """Why the policy is not Ready, when that is not a target's fault."""
     action: str = ""
     """What a run waits for that a person can do."""
+    receivers: Condition | None = None
+    """What is wrong with the endpoints that the policy names: not Ready, and in nobody's way."""
 
 
 def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -> dict[str, Any]:
@@ -75,10 +77,22 @@ def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -
     else:
         status.pop("cooldownUntil", None)
     _remember(status, policy, spec, findings)
+    _note_hold(status, findings, now=now)
     wanted = conditions(findings, cooldown)
     status["conditions"] = merge(status.get("conditions") or [], wanted, now=now, generation=spec.generation)
     status["failoverReady"] = next(item.status for item in wanted if item.type == "FailoverReady")
     return status
+
+
+def _note_hold(status: dict[str, Any], findings: Findings, *, now: str) -> None:
+    """Since when the same rule has stood in the way. Comes before the conditions are merged: they show what was."""
+    reason = findings.decision.reason if isinstance(findings.decision, Hold) else ""
+    if not reason or reason in DOUBTS:
+        status.pop("heldSince", None)
+        return
+    shown = find(status.get("conditions") or (), "Progressing") or {}
+    if shown.get("reason") != reason or not status.get("heldSince"):
+        status["heldSince"] = now
 
 
 def _remember(status: dict[str, Any], policy: Object, spec: PolicySpec, findings: Findings) -> None:
@@ -163,6 +177,8 @@ def _ready(findings: Findings) -> Condition:
     bad = [report for report in findings.reports if report.reason in TARGET_PROBLEMS]
     if bad:
         return Condition("Ready", "False", bad[0].reason, "; ".join(report.message for report in bad))
+    if findings.receivers is not None:
+        return findings.receivers
     ignored = f"this version ignores {', '.join(policy.ignored)}" if policy.ignored else ""
     return Condition("Ready", "True", "Reconciled", ignored)
 

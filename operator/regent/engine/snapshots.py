@@ -150,7 +150,7 @@ class Snapshots:
         # A Region that is being deleted is gone for our purposes: traffic should leave before its finalizers end.
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return RegionView(name=name, exists=False, health=health)
-        facts = _facts(obj)
+        facts = region_facts(obj)
         placed = judge(rules, name, facts.compliance)
         return RegionView(
             name=name,
@@ -199,7 +199,8 @@ def _error_figure(trigger: RateTrigger | None) -> Figure:
     return Figure.PROBE_ERROR_RATE if trigger is not None and trigger.probes_only else Figure.LOAD_ERROR_RATE
 
 
-def _facts(region: Mapping[str, object]) -> RegionFacts:
+def region_facts(region: Mapping[str, object]) -> RegionFacts:
+    """What the Region object says; what it leaves out is as the API defaults it."""
     spec = region.get("spec")
     values = spec if isinstance(spec, Mapping) else {}
     total = (values.get("capacity") or {}).get("total")

@@ -14,7 +14,9 @@ from typing import Protocol
 from regent.adapters.kubernetes.lease import LeaseElector
 from regent.engine.health import HealthTracker
 from regent.engine.reconcile import Workers
-from regent.engine.resync import Resync
+from regent.engine.resources import REGIONS
+from regent.engine.resync import WATCHED, Resync
+from regent.engine.store import Store
 from regent.server.operational import Check
 
 LATE = 2.0
@@ -96,6 +98,29 @@ def lease(part: LeaseElector) -> Check:
 def lease_seen(part: LeaseElector) -> Check:
     """Fail (/readyz) when the lease could not be renewed or read: this replica would not notice that it is its turn."""
     return _limit(part.age, TERMS * part.duration, "the lease has not been seen for {:.0f}s")
+
+
+def watches(store: Store, *, watching: Callable[[], bool]) -> Check:
+    """Fail (/readyz) until every kind has been listed and is being watched."""
+
+    def check() -> str:
+        missing = [watch.resource.plural for watch in WATCHED if not store.synced(watch.resource)]
+        if missing:
+            return f"not listed yet: {', '.join(missing)}"
+        return "" if watching() else "not watching yet"
+
+    return check
+
+
+def probed(store: Store, tracker: HealthTracker) -> Check:
+    """Fail (/readyz) until every Region has been probed once."""
+
+    def check() -> str:
+        names = [region["metadata"]["name"] for region in store.list(REGIONS)]
+        missing = [name for name in names if not tracker.first_round_done(name)]
+        return f"not probed yet: {', '.join(missing[:5])}" if missing else ""
+
+    return check
 
 
 def _limit(age: Callable[[], float], limit: float, words: str) -> Check:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from regent.adapters.egress.client import GuardedClient
 from regent.adapters.egress.egress import Egress
 from regent.adapters.egress.hooks import HttpHooks
+from regent.adapters.egress.notifications import HttpEventSender
 from regent.adapters.egress.signing import parse_keys
 from regent.adapters.promotion.http import Constructor, http_steps
 from regent.domain.failover.options import StepKind
-from regent.engine.ports import Clock, Cluster, Metrics
+from regent.engine.notifications import Notifier
+from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Recorder
 from regent.engine.receivers import ReceiverSecrets
 
 
@@ -41,10 +43,23 @@ class Receivers:
         self.secrets = ReceiverSecrets(cluster=cluster, parse=parse_keys, clock=clock)
         self._clock = clock
         self._nonce = nonce
+        self._chance = chance
+        self._metrics = metrics
 
     def hooks(self) -> HttpHooks:
         """What calls hooks."""
         return HttpHooks(egress=self.egress, secrets=self.secrets, clock=self._clock)
+
+    def notifier(self, *, leadership: Leadership, recorder: Recorder) -> Notifier:
+        """What delivers notifications while `leadership` lasts; losses are told to `recorder`."""
+        return Notifier(
+            HttpEventSender(egress=self.egress, secrets=self.secrets),
+            leadership=leadership,
+            clock=self._clock,
+            jitter=self._chance,
+            recorder=recorder,
+            metrics=self._metrics,
+        )
 
     def steps(self) -> dict[StepKind, Constructor]:
         """Promotion steps of type HTTP."""

@@ -134,6 +134,5 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
 def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
     asked = {
         "drills": spec.drills is not None and bool(spec.drills.schedule),
-        "notifications": bool(spec.notifications),
     }
     return tuple(name for name, is_asked in asked.items() if is_asked)

@@ -179,6 +179,9 @@ class FailoverPolicyStatus(ApiModel):
         "a region wrote since is reported here and dropped only after the annotation regent.dev/rejoin.",
     )
     last_failover: LastFailover | None = Field(default=None, description="The last run that ended.")
+    held_since: Time | None = Field(
+        default=None, description="Since when the rule that Progressing names has stood in the way of a failover."
+    )
     cooldown_until: Time | None = Field(default=None, description="When the cooldown ends.")
     totals: Totals | None = Field(default=None, description="How many runs ended how.")
     conditions: Conditions = conditions_field(
