@@ -12,7 +12,7 @@ $(BIN)/python -m make.chart.generate $(1)
 endef
 
 GENERATORS += generate_manifests
-GENERATED += deploy/base/regent.yaml deploy/components/stamp-requester/stamp.yaml
+GENERATED += deploy/base/regent.yaml deploy/components/stamp-requester/stamp.yaml deploy/member/roles
 define generate_manifests
 $(BIN)/python -m make.chart.manifests $(1)
 endef

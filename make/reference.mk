@@ -19,3 +19,9 @@ define generate_metrics_reference
 mkdir -p $(1)/docs/reference
 $(BIN)/python -m regent.adapters.metrics > $(1)/docs/reference/metrics.md
 endef
+
+GENERATORS += generate_receivers_reference
+GENERATED += docs/reference/receivers.md docs/reference/receivers.schema.json
+define generate_receivers_reference
+$(BIN)/python -m regent.adapters.egress.reference $(1)/docs/reference
+endef

@@ -64,6 +64,32 @@ class Rbac(Values):
     )
 
 
+class Account(Values):
+    """A ServiceAccount of a policy's namespace."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = Field(description="Its namespace.")
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Its name.")
+
+
+class Promotion(Values):
+    """What promotion steps may do in the cluster of the operator itself; member clusters have deploy/member."""
+
+    kinds: list[Literal["Scale", "CronJob", "CloudNativePG", "VolumeReplication", "VirtualMachine"]] = Field(
+        default_factory=list,
+        description="Kinds of promotion steps whose objects are in this cluster: each gives the operator the rights "
+        "that its steps need, such as scaling Deployments and StatefulSets. Empty means none.",
+    )
+    namespaces: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
+        default_factory=list,
+        description="Namespaces in which the operator has these rights; empty means all.",
+    )
+    service_accounts: list[Account] = Field(
+        default_factory=list,
+        description="ServiceAccounts that Patch and Job steps act as in this cluster: [{namespace: …, name: …}]. The "
+        "operator may impersonate these and no others; what the steps may do is what you grant to the accounts.",
+    )
+
+
 class Admission(Values):
     """Policies that the API server itself applies, in CEL."""
 
@@ -203,6 +229,7 @@ class ChartValues(Values):
     leader_election: LeaderElection = Field(default_factory=LeaderElection, description="Which replica decides.")
     crds: Crds = Field(default_factory=Crds, description="Custom resource definitions.")
     rbac: Rbac = Field(default_factory=Rbac, description="Permissions.")
+    promotion: Promotion = Field(default_factory=Promotion, description="What promotion steps may do in this cluster.")
     admission: Admission = Field(default_factory=Admission, description="What the API server itself refuses.")
     service_account: ServiceAccount = Field(default_factory=ServiceAccount, description="The operator's account.")
     http: Http = Field(default_factory=Http, description="The operational endpoint: /healthz, /readyz, /metrics.")

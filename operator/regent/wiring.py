@@ -169,7 +169,9 @@ class Operator:
         databases = patroni_steps(
             clients=self._patroni, secrets=PolicySecrets(cluster=self._failover_cluster, clock=clock), clock=clock
         )
-        self._drivers = PromotionDrivers({**object_drivers(self._access), **self._receivers.steps(), **databases})
+        self._drivers = PromotionDrivers(
+            {**object_drivers(self._access, clock=clock), **self._receivers.steps(), **databases}
+        )
         self._role_watch = RoleWatch(
             store=self._store,
             read_policy=policy_spec,

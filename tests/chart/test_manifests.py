@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from make.chart.manifests import FILES
+from regent.adapters.promotion.rules import IDENTITY, step_rules
 from testbed.toolchain import ensure
 from tests.chart_render import only, render_chart
 
@@ -52,6 +53,19 @@ def test_the_component_adds_the_stamp_also_in_another_namespace(tmp_path: Path) 
     for policy in policies:
         condition = policy["spec"]["matchConditions"][0]["expression"]
         assert "'system:serviceaccount:elsewhere:regent'" in condition, policy["metadata"]["name"]
+
+
+def test_a_member_clusters_account_has_what_the_steps_need_and_can_prove_its_cluster() -> None:
+    objects = kustomize("member")
+    granted = [rule for obj in objects if obj["kind"] == "ClusterRole" for rule in obj["rules"]]
+    needed = [IDENTITY, *(rule for rules in step_rules().values() for rule in rules)]
+    assert sorted(granted, key=str) == sorted(needed, key=str)
+    assert all("*" not in rule["resources"] + rule["verbs"] for rule in granted)
+    account = only(objects, "ServiceAccount")["metadata"]
+    for obj in objects:
+        if obj["kind"] == "ClusterRoleBinding":
+            subject = {"kind": "ServiceAccount", "namespace": account["namespace"], "name": account["name"]}
+            assert obj["subjects"] == [subject]
 
 
 def test_the_overlay_changes_what_it_says() -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from regent.adapters.kubernetes.rbac import operator_rules
+from regent.adapters.promotion.rules import step_rules
 from regent.api.v1alpha1.schema import custom_resource_definitions
 from regent.cli.run import run
 from tests.chart_render import CHART, HelmError, helm, only, operator_arguments, render_chart
@@ -64,6 +65,40 @@ def test_the_operator_cannot_write_secrets_nor_read_them_everywhere(objects: lis
     for rule in only(objects, "Role")["rules"]:
         if "secrets" in rule["resources"]:
             assert rule["verbs"] == ["get"]
+
+
+def test_promotion_steps_get_nothing_unless_asked_for(objects: list[dict[str, Any]]) -> None:
+    assert not [obj for obj in objects if "promotion" in obj["metadata"]["name"]]
+    for obj in objects:
+        for rule in obj.get("rules") or ():
+            assert "impersonate" not in rule["verbs"]
+            assert not {"deployments", "statefulsets", "cronjobs"} & set(rule["resources"])
+
+
+def test_each_kind_of_promotion_step_brings_its_rules() -> None:
+    steps = step_rules()
+    objects = render_chart({"promotion.kinds": ["Scale", "VirtualMachine"]})
+    assert only(objects, "ClusterRole", "regent-promotion")["rules"] == steps["Scale"] + steps["VirtualMachine"]
+    assert only(objects, "ClusterRoleBinding", "regent-promotion")["subjects"][0]["name"] == "regent"
+    for kind in steps:
+        assert only(render_chart({"promotion.kinds": [kind]}), "ClusterRole", "regent-promotion")["rules"]
+
+
+def test_promotion_steps_can_be_kept_to_namespaces_and_accounts() -> None:
+    accounts = [{"namespace": "shop", "name": "failover"}]
+    objects = render_chart(
+        {"promotion.kinds": ["Scale"], "promotion.namespaces": ["shop", "pay"], "promotion.serviceAccounts": accounts}
+    )
+    bound = [obj for obj in objects if obj["metadata"]["name"] == "regent-promotion" and "Binding" in obj["kind"]]
+    assert {(obj["kind"], obj["metadata"]["namespace"]) for obj in bound} == {
+        ("RoleBinding", "shop"),
+        ("RoleBinding", "pay"),
+    }
+    role = only(objects, "Role", "regent-impersonates-failover")
+    assert role["metadata"]["namespace"] == "shop"
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["failover"], "verbs": ["impersonate"]}
+    ]
 
 
 def test_secret_namespaces_get_a_role_each() -> None:

@@ -38,6 +38,13 @@ WITH_STATUS = frozenset(
         resources.VIRTUAL_SERVICES,
         resources.DNS_ENDPOINTS,
         resources.SERVICES,
+        resources.DEPLOYMENTS,
+        resources.STATEFUL_SETS,
+        resources.CRON_JOBS,
+        resources.JOBS,
+        resources.CNPG_CLUSTERS,
+        resources.VOLUME_REPLICATIONS,
+        resources.VIRTUAL_MACHINES,
     }
 )
 WITHOUT_GENERATION = frozenset({resources.LEASES, resources.SECRETS, resources.SERVICES, resources.EVENTS})

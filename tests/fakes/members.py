@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
+from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
 from regent.domain.errors import UnavailableError
+from regent.domain.failover.model import PolicySpec
+from regent.domain.failover.options import PromotionStep, RunOptions, StepKind
+from regent.engine.promotion import PromotionDriver
+from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 
 
@@ -26,3 +33,23 @@ class FakeMembers:
     def used(self) -> set[tuple[str, str]]:
         """Everything that was done anywhere, as (plural, verb of RBAC)."""
         return {(resource.plural, verb) for cluster in self.clusters.values() for verb, resource, _, _ in cluster.calls}
+
+
+def driver_of(
+    members: FakeMembers,
+    kind: StepKind,
+    settings: Mapping[str, Any],
+    *,
+    clock: FakeClock | None = None,
+    account: str = "failover",
+) -> PromotionDriver:
+    """Return the driver of a policy `shop/shop` with this one step, as the operator would make it."""
+    step = PromotionStep(name="step", kind=kind, settings=settings)
+    policy = PolicySpec(
+        namespace="shop",
+        name="shop",
+        uid="policy-uid",
+        options=RunOptions(promotion=(step,), service_account=account),
+    )
+    [made] = PromotionDrivers(object_drivers(members, clock=clock or FakeClock())).drivers(policy)
+    return made

@@ -9,10 +9,14 @@ import hmac
 import json
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import jsonschema
 
 from tests.fakes.wire import Peer, WireServer, response
 
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 Answering = Callable[["Message"], bytes]
 
 
@@ -62,6 +66,13 @@ class Receiver(WireServer):
         headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
         body = await peer.reader.readexactly(int(headers.get("content-length", "0")))
         return Message(number=len(self.messages) + 1, head=head, headers=headers, body=body)
+
+
+def check_event(event: object) -> None:
+    """Fail unless the event is what the reference says, and holds nothing that the reference does not know."""
+    schema = json.loads((REFERENCE / "receivers.schema.json").read_text(encoding="utf-8"))
+    strict = {name: {**node, "additionalProperties": False} for name, node in schema["$defs"].items()}
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/Event", "$defs": strict}).validate(event)
 
 
 def is_signed(message: Message, key: bytes) -> bool:

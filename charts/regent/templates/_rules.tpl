@@ -116,3 +116,73 @@
   verbs:
   - get
 {{- end }}
+{{- define "regent.rules.promotion.Scale" -}}
+- apiGroups:
+  - ''
+  resources:
+  - pods
+  verbs:
+  - list
+- apiGroups:
+  - apps
+  resources:
+  - deployments
+  - statefulsets
+  verbs:
+  - get
+  - patch
+- apiGroups:
+  - autoscaling
+  resources:
+  - horizontalpodautoscalers
+  verbs:
+  - list
+{{- end }}
+{{- define "regent.rules.promotion.CronJob" -}}
+- apiGroups:
+  - batch
+  resources:
+  - cronjobs
+  verbs:
+  - get
+  - patch
+- apiGroups:
+  - batch
+  resources:
+  - jobs
+  verbs:
+  - list
+{{- end }}
+{{- define "regent.rules.promotion.CloudNativePG" -}}
+- apiGroups:
+  - postgresql.cnpg.io
+  resources:
+  - clusters
+  verbs:
+  - get
+  - patch
+{{- end }}
+{{- define "regent.rules.promotion.VolumeReplication" -}}
+- apiGroups:
+  - replication.storage.openshift.io
+  resources:
+  - volumereplications
+  verbs:
+  - get
+  - patch
+{{- end }}
+{{- define "regent.rules.promotion.VirtualMachine" -}}
+- apiGroups:
+  - kubevirt.io
+  resources:
+  - virtualmachineinstances
+  verbs:
+  - get
+- apiGroups:
+  - kubevirt.io
+  resources:
+  - virtualmachines
+  verbs:
+  - get
+  - patch
+{{- end }}

@@ -77,10 +77,12 @@ class ReceiverError(RegentError):
     """An HTTP endpoint of the user's could not be called, or what it answered cannot be used.
 
     `reason` is CamelCase; the message names the endpoint without path and query, which may hold credentials.
-    `retryable` tells whether the same call may work later; the request may have arrived all the same.
+    `retryable` tells whether the same call may work later; the request may have arrived all the same. `retry_after` is
+    seconds, from the endpoint's answer where it gave one.
     """
 
-    def __init__(self, reason: str, message: str, *, retryable: bool = False) -> None:
+    def __init__(self, reason: str, message: str, *, retryable: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.reason = reason
         self.retryable = retryable
+        self.retry_after = retry_after

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from regent.domain.duration import format_duration
+from regent.domain.failover.approval import needed
 from regent.domain.failover.course import Course
-from regent.domain.failover.model import PolicySpec
+from regent.domain.failover.model import Plan, PolicySpec
 from regent.domain.failover.options import Approval
 from regent.domain.failover.prepare import Refusal
 from regent.domain.failover.runspec import RunSpec
@@ -12,7 +13,7 @@ from regent.engine import run_status as texts
 from regent.engine.draft import Draft
 
 
-def approve(draft: Draft, policy: PolicySpec, spec: RunSpec, course: Course) -> Refusal | float | None:
+def approve(draft: Draft, policy: PolicySpec, spec: RunSpec, plan: Plan, course: Course) -> Refusal | float | None:
     """Note in `draft` how the plan in it stands with its approval.
 
     Returns:
@@ -21,7 +22,7 @@ def approve(draft: Draft, policy: PolicySpec, spec: RunSpec, course: Course) -> 
     options = policy.options
     # Leaving a dead primary loses what it had acknowledged and not sent; everything else hands over without loss.
     loses = options.holds_data and not course.planned
-    if options.approval is Approval.NEVER or (options.approval is Approval.WHEN_DATA_LOSS and not loses):
+    if not needed(policy, plan, data_loss=loses):
         why = "" if options.approval is Approval.NEVER else ", and no data can be lost"
         texts.approved(draft, reason="NotRequired", message=f"safety.approval is {options.approval.value}{why}")
         return None

@@ -6,15 +6,68 @@ drill cannot show is that an effect happens: for that, make a Switchover.
 
 from __future__ import annotations
 
-from regent.domain.errors import ClusterError, RegentError
+from regent.domain.errors import AlreadyExistsError, ClusterError, RegentError
 from regent.domain.failover.candidates import proved
 from regent.domain.failover.course import Course, gaining, losing
-from regent.domain.failover.model import Plan
+from regent.domain.failover.drills import decide_drill
+from regent.domain.failover.model import Plan, TriggerKind
 from regent.domain.failover.prepare import Refusal
 from regent.domain.failover.roles import Role, RoleState
+from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
+from regent.engine.ports import Cluster, Leadership, Object
 from regent.engine.promotion import PromotionDriver
+from regent.engine.records import TRIGGER_ANNOTATION, annotations_of, time_of
+from regent.engine.resources import FAILOVERS
 from regent.engine.run_context import Context
+from regent.engine.run_objects import new_run_metadata
+from regent.engine.store import Store
+
+DRILL_TIME = "regent.dev/drill-time"
+"""On a Drill that a schedule made: the time of the schedule that it is for."""
+
+
+class DrillSchedule:
+    """Makes the Drill runs that `spec.drills` asks for, and records how the last one ended."""
+
+    def __init__(self, *, cluster: Cluster, store: Store, leadership: Leadership) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._leadership = leadership
+
+    async def advance(self, context: Context) -> float | None:
+        """Make a drill that is due; return the seconds until the next one, None without a schedule."""
+        due = decide_drill(context.snapshot, _last(context))
+        if due.due_time is not None and context.state.active_region:
+            self._leadership.check()
+            try:
+                made = await self._cluster.create(FAILOVERS, _object(context, due.due_time))
+            except AlreadyExistsError:
+                pass  # made before a crash, or by the leader before us: its name is that of the time it is for
+            else:
+                self._store.observe(FAILOVERS, made)
+                return 0.0
+        if due.next_time is None:
+            return None
+        return max(1.0, due.next_time - context.snapshot.wall_time)
+
+
+def _last(context: Context) -> float | None:
+    times = [time_of(annotations_of(run).get(DRILL_TIME)) for run in context.runs]
+    return max((time for time in times if time is not None), default=None)
+
+
+def _object(context: Context, due: float) -> Object:
+    """The run, named after the time that it is for: however often it is made, there is one."""
+    spec = context.spec
+    body = new_run_metadata(spec, name=f"{spec.name}-d{int(due // 60):x}")
+    body["metadata"]["annotations"] = {TRIGGER_ANNOTATION: TriggerKind.SCHEDULE.value, DRILL_TIME: rfc3339(due)}
+    reason = f"drill of {rfc3339(due)} by spec.drills.schedule"
+    policy = {"name": spec.name}
+    return {
+        **body,
+        "spec": {"policyRef": policy, "type": "Drill", "from": context.state.active_region, "reason": reason},
+    }
 
 
 async def drill(context: Context, plan: Plan, course: Course) -> Refusal:

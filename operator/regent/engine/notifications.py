@@ -171,7 +171,7 @@ class Notifier:
                 async with self._sending:
                     await self._sender.send(message.policy["metadata"]["namespace"], lane.receiver, message.event)
             except ReceiverError as error:
-                wait = pause * (0.5 + self._jitter())
+                wait = max(pause * (0.5 + self._jitter()), error.retry_after)
                 if not error.retryable or self._clock.monotonic() + wait > message.deadline:
                     self._lost(message, f"{error.reason}: {error}")
                     return

@@ -33,6 +33,7 @@ from regent.domain.traffic import shares
 from regent.domain.traffic.targets import TargetSpec
 from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
+from regent.engine.drill import DrillSchedule
 from regent.engine.history import prune, runs_of
 from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.policy_status import Findings, compose
@@ -88,6 +89,7 @@ class PolicyReconciler:
         self._receivers = receivers
         self._announcer = announcer or NoAnnouncer()
         self._drivers = drivers or NoDrivers()
+        self._drills = DrillSchedule(cluster=cluster, store=store, leadership=leadership)
         self._watch = watch
         self._rejoin = (
             Rejoin(watch=watch, status=status, leadership=leadership, recorder=recorder) if watch is not None else None
@@ -174,6 +176,7 @@ class PolicyReconciler:
             rejoining = await self._rejoin.advance(context)
             waits.append(rejoining.retry_after)
             actions.append(rejoining.action)
+        waits.append(await self._drills.advance(context))
         reports = await self._keep(context, decision)
         await prune(self._cluster, self._store, context.policy, context.runs)
         action = next(filter(None, actions), "")

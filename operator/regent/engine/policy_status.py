@@ -179,8 +179,7 @@ def _ready(findings: Findings) -> Condition:
         return Condition("Ready", "False", bad[0].reason, "; ".join(report.message for report in bad))
     if findings.receivers is not None:
         return findings.receivers
-    ignored = f"this version ignores {', '.join(policy.ignored)}" if policy.ignored else ""
-    return Condition("Ready", "True", "Reconciled", ignored)
+    return Condition("Ready", "True", "Reconciled", "")
 
 
 def _failover_ready(candidates: Sequence[Candidate], snapshot: Snapshot) -> Condition:

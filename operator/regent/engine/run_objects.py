@@ -29,26 +29,30 @@ def new_run(policy: PolicySpec, plan: Plan, *, number: int) -> Object:
         spec["from"] = plan.source
     if plan.type is RunType.FAILBACK and plan.to != plan.source:
         spec["to"] = plan.to
+    body = new_run_metadata(policy, name=f"{policy.name}-{number}")
+    body["metadata"]["annotations"] = {TRIGGER_ANNOTATION: plan.trigger.value}
+    return {**body, "spec": spec}
+
+
+def new_run_metadata(policy: PolicySpec, *, name: str) -> dict[str, Any]:
+    """Kind and metadata of a run that Regent makes itself, owned by its policy."""
+    owner = {
+        "apiVersion": FAILOVER_POLICIES.api_version,
+        "kind": FAILOVER_POLICIES.kind,
+        "name": policy.name,
+        "uid": policy.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
     return {
         "apiVersion": FAILOVERS.api_version,
         "kind": FAILOVERS.kind,
         "metadata": {
             "namespace": policy.namespace,
-            "name": f"{policy.name}-{number}",
+            "name": name,
             "labels": {MANAGED_BY_LABEL: "regent", POLICY_LABEL: policy.name},
-            "annotations": {TRIGGER_ANNOTATION: plan.trigger.value},
-            "ownerReferences": [
-                {
-                    "apiVersion": FAILOVER_POLICIES.api_version,
-                    "kind": FAILOVER_POLICIES.kind,
-                    "name": policy.name,
-                    "uid": policy.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [owner],
         },
-        "spec": spec,
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
 from regent.domain.failover.course import Course, chart
-from regent.domain.failover.model import Plan, RunType
+from regent.domain.failover.model import Plan, RunType, TriggerKind
 from regent.domain.failover.prepare import Refusal, Wait, prepare
 from regent.domain.failover.runspec import RunSpec
 from regent.domain.traffic import shares
@@ -135,7 +135,7 @@ class RunExecutor:
             return await self._committed(context, run, spec)
         if status_of(run).get("epoch"):
             return await self._finish(run, "Superseded", "PolicyMovedOn", "the policy no longer holds this run")
-        prepared = prepare(context.snapshot, spec, automatic=is_automatic(run))
+        prepared = prepare(context.snapshot, spec, automatic=is_automatic(run) and spec.type is not RunType.DRILL)
         if isinstance(prepared, Refusal):
             return await self._finish(run, prepared.phase, prepared.reason, prepared.message)
         if isinstance(prepared, Wait) and spec.type is RunType.DRILL and prepared.phase == "Blocked":
@@ -159,6 +159,8 @@ class RunExecutor:
         if not _still_waits(draft, spec, plan, course):
             await self._write_plan(context, draft, plan, course)
         if spec.type is RunType.DRILL:
+            if is_automatic(run):
+                draft.edit().put(trigger=TriggerKind.SCHEDULE.value)
             await draft.flush()
             found = await drill(context, plan, course)
             return await self._finish(draft.run, found.phase, found.reason, found.message)
@@ -167,7 +169,7 @@ class RunExecutor:
             move = f"{shares.describe(plan.before)} to {shares.describe(plan.after)}"
             message = f"dry run: would move {move}, by {', '.join(course.order)}"
             return await self._finish(draft.run, "Succeeded", "DryRun", message)
-        waits = approve(draft, context.spec, spec, course)
+        waits = approve(draft, context.spec, spec, plan, course)
         if waits is None and spec.approved_plan and (who := await self._requesters.approver(draft.run)):
             draft.step("Approve", "Succeeded", f"approved by {who}: {spec.approved_plan}")
         asked = self._hooks.ask(draft, context.spec, plan, digest) if waits is None else None

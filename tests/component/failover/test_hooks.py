@@ -19,7 +19,7 @@ from regent.engine.receivers import ReceiverSecrets
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, SECRETS
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.ports import FakeMetrics
-from tests.fakes.receiver import Message, Receiver, is_signed
+from tests.fakes.receiver import Message, Receiver, check_event, is_signed
 from tests.fakes.wire import response, until
 from tests.fakes.world import EU, US, World, policy
 
@@ -93,6 +93,7 @@ async def test_a_hook_that_agrees_lets_the_failover_go_and_knows_what_it_agreed_
     assert is_signed(message, KEY)
     assert message.headers["content-type"].startswith("application/cloudevents+json")
     event = message.json
+    check_event(event)
     assert event["id"] == message.headers["webhook-id"]
     assert (event["specversion"], event["type"]) == ("1.0", "dev.regent.failover.before")
     assert event["source"].endswith("/namespaces/shop/failoverpolicies/shop")

@@ -21,7 +21,7 @@ from regent.engine.notifications import Notifier
 from regent.engine.receivers import ReceiverSecrets
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, SECRETS
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
-from tests.fakes.receiver import Message, Receiver, is_signed
+from tests.fakes.receiver import Message, Receiver, check_event, is_signed
 from tests.fakes.wire import response, until, unused_port
 from tests.fakes.world import AP, EU, US, World
 
@@ -103,6 +103,7 @@ async def test_a_failover_is_told_in_order_as_cloud_events_that_a_library_reads(
     assert types(receiver.messages) == ["started", "completed"]
     for message in receiver.messages:
         assert is_signed(message, KEY)
+        check_event(message.json)
         event = from_http_event(HTTPMessage(headers=message.headers, body=message.body))
         assert event.get_specversion() == "1.0"
         assert event.get_id() == message.headers["webhook-id"]
@@ -159,6 +160,8 @@ async def test_a_hold_and_what_a_person_can_do_are_told_once_and_again_when_they
             await world.visit()
             await world.told()
             assert types(receiver.messages[2 * (turn - 1) :]) == ["blocked", "action-required"]
+            for message in receiver.messages:
+                check_event(message.json)
             world.tracker.up(EU)
             world.clock.advance(30.0)
             world.tracker.fresh()
@@ -230,6 +233,17 @@ async def test_a_dead_receiver_is_in_nobodys_way_and_its_losses_show(monkeypatch
             lost = [note for _, kind, reason, note in world.recorder.events if reason == "NotificationLost"]
             assert len(lost) == 2 and "started" in lost[0] and "ConnectFailed" in lost[0]
             assert "S3CRET" not in "".join(lost)
+
+
+async def test_a_receiver_that_asks_for_time_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for more than there is: it is lost instead of being sent again too soon."""
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.02)
+    busy = response(b"", status="429 Slow", headers="Retry-After: 700\r\n")
+    async with Receiver(lambda _: busy) as receiver, telling(to(receiver.url)) as world:
+        world.tracker.down(EU)
+        await world.visit()
+        await world.told()
+        assert len(receiver.messages) == 2 and world.counted("lost") == 2
 
 
 @pytest.mark.parametrize(("status", "tries"), [("410 Gone", 1), ("401 Who", 1)])

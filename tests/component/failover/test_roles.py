@@ -390,3 +390,19 @@ async def test_a_lag_over_the_gate_holds_a_move_until_a_person_accepts_the_loss(
     await world.visit(times=40)
     assert world.run()["status"]["phase"] == "Succeeded"
     assert world.steps.active("db") == [EU, US]
+
+
+async def test_a_schedule_makes_one_drill_for_each_of_its_times() -> None:
+    world = furnished(drills={"schedule": "*/5 * * * *"})
+    before = world.clock.wall() // 300 - 1  # the time that has just passed when the policy is first seen counts too
+    await world.visit()
+    for _ in range(12):
+        world.clock.advance(60)
+        world.tracker.fresh()
+        await world.visit()
+        world.boot()
+    drills = [run for run in world.runs() if run["spec"]["type"] == "Drill"]
+    assert len(drills) == world.clock.wall() // 300 - before >= 2
+    assert {run["status"]["phase"] for run in drills} == {"Succeeded"}
+    assert {run["status"]["trigger"] for run in drills} == {"Schedule"}
+    assert (world.steps.effects, world.status()["epoch"]) == ([], 1)

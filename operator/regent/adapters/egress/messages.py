@@ -90,3 +90,73 @@ class Refusal(Message):
     fence: Annotated[str, Field(max_length=64)] = Field(
         default="", description="With 409: the greater fence that was here before. The run ends at once."
     )
+
+
+class Share(Message):
+    """The share of a region."""
+
+    region: str = Field(description="Name of the Region.")
+    weight_percent: int = Field(description="Share of the traffic in percent.")
+
+
+class EventPolicy(Message):
+    """The FailoverPolicy that an event is about."""
+
+    namespace: str = Field(description="Its namespace.")
+    name: str = Field(description="Its name.")
+    uid: str = Field(description="Its uid: another policy of the same name has another one.")
+
+
+class EventRun(Message):
+    """The Failover that an event is about."""
+
+    name: str = Field(description="Its name, in the namespace of the policy.")
+    uid: str = Field(description="Its uid.")
+    requested_by: str = Field(default="", description="Who made it.")
+
+
+class EventData(Message):
+    """What an event says. What is not known is left out."""
+
+    policy: EventPolicy = Field(description="The FailoverPolicy.")
+    run: EventRun | None = Field(default=None, description="The Failover, where there is one.")
+    hook: str | None = Field(default=None, description="before: name of the hook that is called.")
+    on_error: Literal["Continue", "Abort"] | None = Field(
+        default=None, description="before: what an answer that is not 2xx, or none, does."
+    )
+    type: str | None = Field(default=None, description="Type of the run: Failover, Switchover, Failback, Rebalance.")
+    trigger: str | None = Field(default=None, description="What started the run.")
+    phase: str | None = Field(default=None, description="Phase of the run; completed: the final one.")
+    reason: str | None = Field(default=None, description="One word for programs; before: why, for people.")
+    message: str | None = Field(
+        default=None, description="For people. action-required: with the command that settles it."
+    )
+    source: str | None = Field(default=None, alias="from", description="Region that is left.")
+    to: str | None = Field(default=None, description="Region that takes over.")
+    before: list[Share] | None = Field(default=None, description="Shares before the run.")
+    after: list[Share] | None = Field(default=None, description="Shares that the run makes.")
+    epoch: int | None = Field(default=None, description="Epoch of the run.")
+    start_time: str | None = Field(default=None, description="When the run started.")
+    detection_time: str | None = Field(default=None, description="When the failure was detected.")
+    completion_time: str | None = Field(default=None, description="When the run ended.")
+    duration_milliseconds: int | None = Field(default=None, description="From detection (or the start) to the end.")
+    estimated_data_loss: str | None = Field(default=None, description="Writes that may be lost.")
+
+
+class Event(Message):
+    """A CloudEvent 1.0 in structured mode: what hooks and notifications are sent."""
+
+    specversion: Literal["1.0"] = Field(description="Version of CloudEvents.")
+    id: str = Field(description="The header webhook-id: a repeated event has the same one.")
+    type: Literal[
+        "dev.regent.failover.before",
+        "dev.regent.failover.started",
+        "dev.regent.failover.blocked",
+        "dev.regent.failover.action-required",
+        "dev.regent.failover.completed",
+    ] = Field(description="before: a hook is asked. The others are notifications.")
+    source: str = Field(description="Path of the FailoverPolicy in the Kubernetes API.")
+    subject: str = Field(description="Name of the Failover, or of the policy where there is none.")
+    time: str = Field(description="When it happened, RFC 3339.")
+    datacontenttype: Literal["application/json"] = Field(description="Type of `data`.")
+    data: EventData = Field(description="What happened.")

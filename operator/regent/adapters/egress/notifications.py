@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regent.adapters.egress.client import origin
-from regent.adapters.egress.egress import TRY_AGAIN, Egress
+from regent.adapters.egress.egress import TRY_AGAIN, Egress, retry_after
 from regent.adapters.egress.hooks import said
 from regent.domain.errors import ReceiverError
 from regent.domain.failover.options import HttpReceiver
@@ -38,4 +38,5 @@ class HttpEventSender:
         if not answer.good:
             words = said(answer)
             message = f"{origin(receiver.url)} answered {answer.status}{': ' + words if words else ''}"
-            raise ReceiverError("ReceiverRefused", message, retryable=answer.status in TRY_AGAIN)
+            again = answer.status in TRY_AGAIN
+            raise ReceiverError("ReceiverRefused", message, retryable=again, retry_after=retry_after(answer))

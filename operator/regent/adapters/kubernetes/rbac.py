@@ -66,9 +66,10 @@ def operator_rules(source: Path = SOURCE, *, lease_name: str = "regent") -> dict
     needs = set(_watched()) | set(_called(source))
     secret_needs = [need for need in needs if need[0] == SECRETS]
     return {
-        "cluster": _rules(need for need in needs if need[0] not in (LEASES, SECRETS)),
-        "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name) + _rules(secret_needs),
-        "secretNamespaces": _rules(secret_needs),
+        "cluster": grouped_rules(need for need in needs if need[0] not in (LEASES, SECRETS)),
+        "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name)
+        + grouped_rules(secret_needs),
+        "secretNamespaces": grouped_rules(secret_needs),
     }
 
 
@@ -110,7 +111,7 @@ def _last_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _rules(needs: Iterable[_Need]) -> list[_Rule]:
+def grouped_rules(needs: Iterable[_Need]) -> list[_Rule]:
     """Return rules, one for each set of resources of a group that need the same verbs."""
     verbs: dict[tuple[str, str], set[str]] = {}
     for resource, verb, subresource in needs:

@@ -9,17 +9,21 @@ from typing import Any
 from regent.adapters.promotion.objects import Objects
 from regent.domain.errors import UnavailableError
 from regent.domain.failover.fence import Fence
+from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep
 from regent.domain.failover.roles import Role, RoleState, SyncState
+from regent.engine.ports import Clock
 
 
 class ObjectDriver(ABC):
     """A step about one Kubernetes object in each region. Implements the parts of
     `regent.engine.promotion.PromotionDriver` that are the same for all kinds."""
 
-    def __init__(self, step: PromotionStep, objects: Objects) -> None:
+    def __init__(self, policy: PolicySpec, step: PromotionStep, objects: Objects, clock: Clock) -> None:
+        self._policy = policy
         self._step = step
         self._objects = objects
+        self._clock = clock
 
     @property
     def step(self) -> PromotionStep:

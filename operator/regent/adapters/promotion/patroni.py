@@ -94,7 +94,8 @@ class PatroniDriver:
             message=judgement.message,
             fence=seen.fence,
             position=seen.position,
-            history="" if seen.timeline is None else str(seen.timeline),
+            # A standby's timeline is not told reliably: too low until its next restartpoint.
+            history=str(seen.timeline) if judgement.role is Role.ACTIVE and seen.timeline is not None else "",
             lag=behind,
             snapshot=standby_snapshot(seen),
         )
@@ -153,9 +154,9 @@ class PatroniDriver:
         if not old.streaming:
             message = f"{source} is in recovery and does not stream yet: it may still be replaying WAL of its own"
             return SyncState(done=False, message=message, behind=behind)
-        if None not in (old.timeline, new.timeline) and old.timeline != new.timeline:
-            message = f"{source} is on timeline {old.timeline}, {to} on {new.timeline}"
-            return SyncState(done=False, message=message, behind=behind)
+        other = await self._other_history(source, old, to, new)
+        if other:
+            return SyncState(done=False, message=other, behind=behind)
         if behind is None or behind > 0:
             return SyncState(done=False, message=f"{to} has {behind} bytes of WAL to replay", behind=behind)
         return SyncState(done=True, message=f"{to} has replayed all of {source}, up to {new.position}", behind=0)
@@ -300,22 +301,38 @@ class PatroniDriver:
             f"another: correct patroni.clusters, or make the standby cluster anew from the primary one",
         )
 
-    async def _address(self, region: str) -> Address:
-        """Where the PostgreSQL of a region is reached: as the step says, else as its Patroni says, else as it said."""
+    async def _address(self, region: str, *, fresh: bool = True) -> Address:
+        """Where the PostgreSQL of a region is reached: as the step says, else as its Patroni says, else as it said.
+        Without `fresh`, what it said before is good enough."""
         cluster = self._settings.clusters.get(region)
         if cluster is not None and cluster.host:
             return Address(host=cluster.host, port=cluster.port or 5432)
         track = self._tracks.setdefault(region, Track())
-        api = await self._api(region)
-        try:
-            track.address = await api.address() or track.address
-        except UnavailableError:
-            if track.address is None:
-                raise
+        if fresh or track.address is None:
+            try:
+                track.address = await (await self._api(region)).address() or track.address
+            except UnavailableError:
+                if track.address is None:
+                    raise
         if track.address is None:
             raise UnavailableError(f"Patroni of {region} has no leader now, so nobody knows where to follow it")
         found = track.address
         return replace(found, port=cluster.port) if cluster is not None and cluster.port else found
+
+    async def _other_history(self, source: str, old: Seen, to: str, new: Seen) -> str:
+        """Say why the positions of the two may belong to different histories; "" when they are of one.
+
+        That the old primary streams *from the new side* is the proof: PostgreSQL streams a timeline only to those whose
+        timeline is in its own history. The timelines that Patroni tells of standbys are too low until their next
+        restartpoint, so a lower one means nothing; a higher one does.
+        """
+        address = await self._address(to, fresh=False)
+        followed = (old.standby_of or {}).get("host")
+        if followed != address.host:
+            return f"{source} follows {followed}, and not {to} at {address.host}"
+        if old.timeline is not None and new.timeline is not None and new.timeline > old.timeline:
+            return f"{source} is on timeline {old.timeline}, {to} on {new.timeline}"
+        return ""
 
     async def _configure(self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence) -> None:
         """Write the role and the fence in one change."""

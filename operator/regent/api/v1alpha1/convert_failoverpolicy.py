@@ -68,7 +68,6 @@ def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, .
         traffic_override=_override(spec.traffic_override),
         options=run_options(spec),
         unsupported=_unsupported(spec),
-        ignored=_ignored(spec),
     )
     return resolved, tuple(filter(None, map(target_spec, spec.targets)))
 
@@ -129,10 +128,3 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     }
     webhooks = ("targets[].webhook",) if any(target.webhook is not None for target in spec.targets) else ()
     return (*(name for name, is_asked in asked.items() if is_asked), *webhooks)
-
-
-def _ignored(spec: FailoverPolicySpec) -> tuple[str, ...]:
-    asked = {
-        "drills": spec.drills is not None and bool(spec.drills.schedule),
-    }
-    return tuple(name for name, is_asked in asked.items() if is_asked)

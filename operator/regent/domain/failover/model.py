@@ -157,8 +157,6 @@ class PolicySpec:
     options: RunOptions = field(default_factory=RunOptions)
     unsupported: tuple[str, ...] = ()
     """Fields that ask for what this version does not do. Such a policy is held, never half obeyed."""
-    ignored: tuple[str, ...] = ()
-    """Fields that this version does not act on, and that change nothing about what moves when."""
 
     @property
     def key(self) -> str:

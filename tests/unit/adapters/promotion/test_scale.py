@@ -22,6 +22,7 @@ from regent.domain.failover.options import PromotionStep, RunOptions, StepKind
 from regent.domain.failover.roles import Role
 from regent.engine.promotion import PromotionDriver
 from regent.engine.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, STATEFUL_SETS, Resource
+from tests.fakes.clock import FakeClock
 from tests.fakes.members import FakeMembers
 
 EU, NS, RUN = "eu-west-1", "shop", "shop/shop-1/uid"
@@ -31,7 +32,7 @@ OLD, NOW, NEW = Fence(6, 9, 9), Fence(7, 2, 4), Fence(7, 2, 5)
 def driver(members: FakeMembers, *, kind: str = "Deployment", replicas: int = 3) -> PromotionDriver:
     step = PromotionStep(name="web", kind=StepKind.SCALE, settings={"kind": kind, "name": "web", "replicas": replicas})
     policy = PolicySpec(namespace=NS, name="shop", uid="u", options=RunOptions(promotion=(step,)))
-    [made] = PromotionDrivers(object_drivers(members)).drivers(policy)
+    [made] = PromotionDrivers(object_drivers(members, clock=FakeClock())).drivers(policy)
     return made
 
 
