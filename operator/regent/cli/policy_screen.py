@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from regent.cli.fields import items_at, name_of, percent, text_at, texts_at, value_at
+from regent.cli.fields import items_at, milliseconds, name_of, percent, text_at, texts_at, value_at
 from regent.cli.outlook import noteworthy
 from regent.cli.output import facts, table
 from regent.cli.region_screen import conditions_section, name_at
@@ -27,6 +27,16 @@ class PolicyView:
     """All regions; None: the caller may not read them."""
     run: Object | None
     """The committed run, else the last one."""
+    replication: list[Object] = field(default_factory=list)
+    """ReplicationPolicies that the policy names."""
+
+    def lag(self, region: str) -> str:
+        """Write how far the region's copies are behind, the worst of them; `-` where nothing is replicated to it."""
+        rows = [row for obj in self.replication for row in items_at(obj, ".status.targets") if row["region"] == region]
+        known = [int(row["lagMilliseconds"]) for row in rows if row.get("lagMilliseconds") is not None]
+        if not rows:
+            return "-"
+        return milliseconds(max(known)) if len(known) == len(rows) else "not known"
 
     def own_regions(self) -> list[Object]:
         """Give the Regions that the policy names, as far as they exist."""
@@ -43,7 +53,7 @@ def policy_screen(view: PolicyView, expected: list[str], *, now: float) -> Rende
         Text(),
         _heading("Regions"),
         table(
-            ["region", "role", "share", "health", "state", "takes over", "reasons"],
+            ["region", "role", "share", "health", "state", "lag", "takes over", "reasons"],
             (_region_row(view, item) for item in items_at(policy, ".spec.regions")),
         ),
         *_targets(policy),
@@ -97,6 +107,7 @@ def _region_row(view: PolicyView, item: Mapping[str, Any]) -> list[str]:
         percent(share.get("weightPercent", 0)) if share or value_at(policy, ".status.distribution") else "-",
         text_at(region, ".status.health") if region else _absent(view),
         text_at(region, ".spec.adminState"),
+        view.lag(name),
         _takes_over(candidate),
         "; ".join(candidate.get("reasons") or ()) or "-",
     ]

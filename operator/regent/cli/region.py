@@ -14,6 +14,7 @@ from regent.cli.group import EXIT_FAILURE
 from regent.cli.options import Invocation, reading
 from regent.cli.output import kubernetes_list, table, without_managed_fields
 from regent.cli.region_check import check_document, check_region, check_screen, required_failed
+from regent.cli.region_compare import capacity, compare, recommend_, stats
 from regent.cli.region_edit import add, disable, drain, enable
 from regent.cli.region_recover import recover
 from regent.cli.region_screen import policies_of, region_screen
@@ -27,7 +28,7 @@ def region() -> None:
     """Register regions, look at them, take them in and out of service."""
 
 
-for _command in (add, enable, drain, disable, recover):
+for _command in (add, enable, drain, disable, recover, stats, compare, recommend_, capacity):
     region.add_command(_command)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from regent.cli.fields import name_of, value_at
+from regent.cli.fields import items_at, name_of, text_at, value_at
 from regent.cli.options import Invocation, reading
 from regent.cli.outlook import outlook
 from regent.cli.output import without_managed_fields
@@ -16,7 +16,7 @@ from regent.cli.policy_screen import PolicyView, policy_screen
 from regent.cli.status_screen import status_screen
 from regent.domain.errors import ForbiddenError, NotFoundError
 from regent.engine.ports import Cluster, Object
-from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS, REPLICATION_POLICIES
 
 
 @click.command()
@@ -67,8 +67,10 @@ def _show_policy(invocation: Invocation, name: str) -> None:
 
     async def gathered(cluster: Cluster) -> PolicyView:
         policy = await cluster.get(FAILOVER_POLICIES, namespace, name)
-        regions, run = await asyncio.gather(_readable(cluster.list(REGIONS)), _last_run(cluster, policy))
-        return PolicyView(policy=policy, regions=regions, run=run)
+        regions, run, replication = await asyncio.gather(
+            _readable(cluster.list(REGIONS)), _last_run(cluster, policy), _replication(cluster, policy)
+        )
+        return PolicyView(policy=policy, regions=regions, run=run, replication=replication)
 
     view = invocation.read(gathered)
     now = invocation.environment.wall()
@@ -76,6 +78,7 @@ def _show_policy(invocation: Invocation, name: str) -> None:
     document: dict[str, Any] = {
         "policy": without_managed_fields(view.policy),
         "regions": [without_managed_fields(obj) for obj in view.own_regions()],
+        "replication": [without_managed_fields(obj) for obj in view.replication],
         "run": without_managed_fields(view.run) if view.run else None,
         "next": expected,
     }
@@ -84,6 +87,15 @@ def _show_policy(invocation: Invocation, name: str) -> None:
         return policy_screen(view, expected, now=now)
 
     invocation.write(document, screen)
+
+
+async def _replication(cluster: Cluster, policy: Object) -> list[Object]:
+    """Read the ReplicationPolicies that the policy names, as far as they exist and may be read."""
+    names = [text_at(item, "name") for item in items_at(policy, ".spec.replicationPolicyRefs")]
+    if not names:
+        return []
+    found = await _readable(cluster.list(REPLICATION_POLICIES, str(value_at(policy, ".metadata.namespace"))))
+    return [obj for obj in found or () if name_of(obj) in names]
 
 
 async def _last_run(cluster: Cluster, policy: Object) -> Object | None:

@@ -23,6 +23,9 @@ log = logging.getLogger("regent.policies")
 INTERVAL = 60.0
 """Seconds between two looks at the keys of one policy."""
 
+AGAIN = 10.0
+"""Seconds until the next look where something is wrong: somebody is putting it right."""
+
 
 @dataclass(slots=True, eq=False)
 class _Watched:
@@ -86,6 +89,8 @@ class ReceiverChecks:
         except Exception:
             log.exception("Check of the receivers of a policy failed", extra={"object": f"{namespace}/{name}"})
             return
+        if found is not None:
+            watched.due = self._clock.monotonic() + AGAIN
         if found != watched.problem and self._watched.get((namespace, name)) is watched:
             watched.problem = found
             self._changed(namespace, name)

@@ -90,7 +90,7 @@ def snapshot_of(policy: Object, spec: PolicySpec, store: Store, *, wall: float) 
     return Snapshot(
         policy=spec,
         state=state,
-        regions={name: _view(store.get(REGIONS, "", name), name, spec, rules, wall) for name in names},
+        regions={name: region_view(store.get(REGIONS, "", name), name, spec, rules, wall) for name in names},
         now=wall,
         wall_time=wall,
         runs=tuple(run_record(run) for run in runs_of(store, spec)),
@@ -207,9 +207,10 @@ def health_of(name: str, region: Object, *, now: float, wall: float) -> RegionHe
     )
 
 
-def _view(
+def region_view(
     region: Object | None, name: str, spec: PolicySpec, rules: Sequence[PlacementRule], wall: float
 ) -> RegionView:
+    """Read a Region as the decision sees it; None or one that is being deleted does not exist."""
     if region is None or region["metadata"].get("deletionTimestamp"):
         return RegionView(name=name, exists=False, health=RegionHealth(region=name))
     facts = region_facts(region)

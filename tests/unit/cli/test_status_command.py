@@ -10,7 +10,7 @@ import pytest
 from regent.cli.outlook import outlook
 from regent.domain.errors import ForbiddenError
 from regent.domain.times import parse_rfc3339
-from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, REGIONS, REPLICATION_POLICIES
 from tests.fakes.cli import NOW, CommandLine, condition, policy, put_shop, run
 
 
@@ -58,8 +58,8 @@ def test_forbidden_in_the_named_namespace_is_an_error(shop: CommandLine) -> None
 def test_one_policy_in_depth(shop: CommandLine) -> None:
     screen = shop.read("status", "shop")
     lines = [line.split() for line in screen.splitlines()]
-    assert ["eu-central-1", "Active", "100%", "Healthy", "Enabled", "-", "-"] in lines
-    assert ["us-east-1", "Standby", "0%", "Degraded", "Enabled", "rank", "1", "-"] in lines
+    assert ["eu-central-1", "Active", "100%", "Healthy", "Enabled", "-", "-", "-"] in lines
+    assert ["us-east-1", "Standby", "0%", "Degraded", "Enabled", "-", "rank", "1", "-"] in lines
     assert "Unreachable; left 60 s ago" in screen
     assert ["HTTPRoute/shop", "8", "Verified", "-"] in lines
     assert "shop-9: Failover eu-west-1 → eu-central-1" in screen
@@ -157,3 +157,20 @@ def test_next_in_cooldown_and_after() -> None:
 
 def test_next_active_active() -> None:
     assert "the others take over its share" in expected({"topology": "ActiveActive"}, activeRegion="")
+
+
+@pytest.mark.parametrize(("lag", "shown"), [(1_300, ["1.3", "s"]), (None, ["not", "known"])])
+def test_the_lag_of_what_is_replicated_stands_beside_the_region(
+    shop: CommandLine, lag: int | None, shown: list[str]
+) -> None:
+    made = policy()
+    made["spec"]["replicationPolicyRefs"] = [{"name": "data"}]
+    shop.cluster.put(FAILOVER_POLICIES, made)
+    row = {"region": "us-east-1"} if lag is None else {"region": "us-east-1", "lagMilliseconds": lag}
+    for name in ("data", "unrelated"):
+        targets = [row if name == "data" else {"region": "us-east-1", "lagMilliseconds": 99_999_999}]
+        shop.cluster.put(
+            REPLICATION_POLICIES, {"metadata": {"name": name, "namespace": "shop"}, "status": {"targets": targets}}
+        )
+    (line,) = [line.split() for line in shop.read("status", "shop").splitlines() if line.startswith("us-east-1")][:1]
+    assert line[5:7] == shown

@@ -1,0 +1,67 @@
+"""A person's word to a run that is under way, against a real API server and the operator that carries the run out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from testbed.scene import eventually
+from tests.cluster.cli.conftest import Desk
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(120)]
+
+
+def shares(desk: Desk) -> dict[str, int]:
+    rows = desk.get("failoverpolicies", "shop")["status"]["distribution"]
+    return {row["region"]: row["weightPercent"] for row in rows}
+
+
+def begin_gradual(desk: Desk) -> str:
+    """A run that holds its first stage for long; gives its name once it is there."""
+    desk.put_policy()
+    asked = desk.run(
+        "failover", "execute", "west", "central", "--type", "Switchover", "--strategy", "gradual", "--step", "10:1h",
+        "--no-wait",
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+
+    def stage() -> dict[str, Any] | None:
+        (run,) = desk.runs()
+        steps = (run.get("status") or {}).get("steps") or ()
+        at = any(step["name"] == "Shift/10" and step["state"] in ("Running", "Succeeded") for step in steps)
+        return run if at else None
+
+    return str(eventually(stage, what="the first stage", timeout=15)["metadata"]["name"])
+
+
+def test_a_gradual_run_is_paused_resumed_and_taken_back(desk: Desk) -> None:
+    name = begin_gradual(desk)
+    refused = desk.run("failover", "cancel", name)
+    assert refused.returncode == 1
+    assert "it has committed (epoch 2)" in refused.stderr
+
+    for _ in range(2):
+        paused = desk.run("failover", "pause", name)
+        assert paused.returncode == 0, paused.stderr
+    assert desk.get("failovers", name)["status"]["phase"] == "Paused"
+
+    resumed = desk.run("failover", "resume", name)
+    assert resumed.returncode == 0, resumed.stderr
+    assert desk.get("failovers", name)["status"]["phase"] == "Running"
+
+    back = desk.run("failover", "rollback", name)
+    assert back.returncode == 0, back.stdout + back.stderr
+    assert desk.get("failovers", name)["status"]["phase"] == "RolledBack"
+    assert desk.active() == "west"
+    assert shares(desk) == {"west": 100, "central": 0, "east": 0}
+    assert desk.run("failover", "rollback", name).returncode == 0  # twice is harmless
+
+
+def test_an_override_moves_the_shares_and_its_end_restores_them(desk: Desk) -> None:
+    desk.put_policy()
+    set_by_hand = desk.run("traffic", "set", "west=70", "central=30", "--for", "1h")
+    assert set_by_hand.returncode == 0, set_by_hand.stderr
+    eventually(lambda: shares(desk) == {"west": 70, "central": 30, "east": 0}, what="the override", timeout=15)
+    assert desk.run("traffic", "set", "--clear").returncode == 0
+    eventually(lambda: shares(desk) == {"west": 100, "central": 0, "east": 0}, what="its end", timeout=15)
