@@ -53,11 +53,11 @@
   - regent.dev
   resources:
   - failoverpolicies
-  - regions
   verbs:
   - get
   - list
   - watch
+  - update
 - apiGroups:
   - regent.dev
   resources:
@@ -75,6 +75,7 @@
   - list
   - watch
   - create
+  - update
   - delete
 - apiGroups:
   - regent.dev
@@ -82,6 +83,14 @@
   - placementpolicies
   - replicationpolicies
   verbs:
+  - list
+  - watch
+- apiGroups:
+  - regent.dev
+  resources:
+  - regions
+  verbs:
+  - get
   - list
   - watch
 {{- end }}

@@ -18,14 +18,14 @@ audit = logging.getLogger("regent.audit")
 DEFAULT_LIMIT = 20
 
 
-def runs_of(store: Store, policy: PolicySpec) -> list[Object]:
+def runs_of(store: Store, policy: PolicySpec, *, deleted: bool = False) -> list[Object]:
     """The policy's runs, oldest first. Objects of a namesake that was deleted before count too: their epochs are why a
-    new policy of the same name never uses an old fence again."""
+    new policy of the same name never uses an old fence again. `deleted`: those too that only a finalizer keeps."""
     found = [
         run
         for run in store.list(FAILOVERS, policy.namespace)
         if ((run.get("spec") or {}).get("policyRef") or {}).get("name") == policy.name
-        and not run["metadata"].get("deletionTimestamp")
+        and (deleted or not run["metadata"].get("deletionTimestamp"))
     ]
     return sorted(found, key=lambda run: (str(run["metadata"].get("creationTimestamp", "")), run["metadata"]["name"]))
 

@@ -34,6 +34,7 @@ from regent.domain.traffic.targets import TargetSpec
 from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.drill import DrillSchedule
+from regent.engine.finalizers import held
 from regent.engine.history import prune, runs_of
 from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.policy_status import Findings, compose
@@ -112,7 +113,7 @@ class PolicyReconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Visit the policy named by `key`; see `Reconciler.reconcile`."""
         policy = self._store.get(FAILOVER_POLICIES, key.namespace, key.name)
-        if policy is None or policy["metadata"].get("deletionTimestamp"):
+        if policy is None or (policy["metadata"].get("deletionTimestamp") and not held(policy)):
             # Nothing is undone: the last good weights stay, and the runs go with their owner.
             self._metrics.forget(namespace=key.namespace, policy=key.name)
             if self._receivers is not None:
@@ -153,6 +154,9 @@ class PolicyReconciler:
             return _soonest(advance.retry_after, shown)
         if advance is not None:
             context = self._regather(context, target_specs)
+        await self._executor.let_go(context)
+        if context.policy["metadata"].get("deletionTimestamp"):
+            return None  # it was kept for the run that has just ended
         for run in [run for run in context.runs if not is_over(run)]:
             advance = await self._advance(context, run)
             context = self._regather(context, target_specs)

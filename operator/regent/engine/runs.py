@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
@@ -29,16 +30,18 @@ from regent.engine.alignment import Alignment
 from regent.engine.approvals import approve
 from regent.engine.draft import Draft
 from regent.engine.drill import drill
+from regent.engine.finalizers import Finalizers
+from regent.engine.history import runs_of
 from regent.engine.hooks import HookCalls
 from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import Isolation
 from regent.engine.records import is_automatic, is_over, read_shares, status_of
 from regent.engine.requesters import Requesters
-from regent.engine.resources import FAILOVERS
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.run_context import Advance, Context
 from regent.engine.run_hooks import HookGate
-from regent.engine.run_objects import new_run, plan_status, take_snapshot
+from regent.engine.run_objects import new_run, plan_status, read_course, take_snapshot
 from regent.engine.run_progress import Arrived, Later, RunProgress, TurnedBack
 from regent.engine.run_undo import NextCandidate, RunUndo, undoing
 from regent.engine.run_work import gather, next_plan
@@ -80,6 +83,7 @@ class RunExecutor:
         self._recorder = recorder
         self._metrics = metrics
         self._requesters = requesters or Requesters(cluster=cluster, policy="")
+        self._finalizers = Finalizers(cluster=cluster, store=store, leadership=leadership)
         self._policies = PolicyWriter(status=status, clock=clock)
         self._hooks = HookGate(hooks, recorder=recorder)
         self._progress = RunProgress(
@@ -203,6 +207,9 @@ class RunExecutor:
 
     async def _committed(self, context: Context, run: Object, spec: RunSpec) -> Advance:
         """Go on with a run that holds the policy."""
+        if any(name.startswith("Promote/") for name in read_course(status_of(run)).order):
+            run = await self._finalizers.hold_run(run)
+            context = replace(context, policy=await self._finalizers.hold_policy(context.policy))
         draft = Draft(run, status=self._status, clock=self._clock)
         work = gather(context, spec, draft, transitions=self._leadership.transitions)
         try:
@@ -284,6 +291,17 @@ class RunExecutor:
     async def release(self, context: Context, run: Object) -> None:
         """Record an ended run in its policy and free the policy. Harmless when it was done before."""
         await self._policies.release(context.spec, run, _standing(run))
+        await self.let_go(context)
+
+    async def let_go(self, context: Context) -> None:
+        """Take the finalizer off everything that no run holds any more."""
+        spec = context.spec
+        for run in runs_of(self._store, spec, deleted=True):
+            if is_over(run):
+                await self._finalizers.let_run_go(run)
+        policy = self._store.get(FAILOVER_POLICIES, spec.namespace, spec.name)
+        if policy is not None and not status_of(policy).get("operation"):
+            await self._finalizers.let_policy_go(policy)
 
     async def refuse(self, run: Object, message: str) -> Advance:
         """End a run that cannot be understood."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from regent.domain.failover.roles import Role
 from regent.engine.promotion import IsolationState
-from regent.engine.resources import FAILOVER_POLICIES
+from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from tests.fakes.world import AP, EU, US, World
 
 DB = {
@@ -406,3 +406,34 @@ async def test_a_schedule_makes_one_drill_for_each_of_its_times() -> None:
     assert {run["status"]["phase"] for run in drills} == {"Succeeded"}
     assert {run["status"]["trigger"] for run in drills} == {"Schedule"}
     assert (world.steps.effects, world.status()["epoch"]) == ([], 1)
+
+
+async def test_a_policy_and_a_run_that_are_deleted_meanwhile_stay_until_the_run_has_ended() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.slow = 4
+    world.ask(to=US)
+    await world.visit(times=3)
+    for resource, obj in (
+        (FAILOVERS, world.run()),
+        (FAILOVER_POLICIES, world.store.get(FAILOVER_POLICIES, "shop", "shop")),
+    ):
+        assert obj is not None
+        assert obj["metadata"]["finalizers"] == ["regent.dev/run"]
+        await world.cluster.delete(resource, "shop", obj["metadata"]["name"], uid=obj["metadata"]["uid"])
+    await world.visit(times=60)
+    assert (world.steps.active("db"), world.steps.active("web")) == ([US], [US])
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    assert world.runs() == []
+    assert world.store.get(FAILOVER_POLICIES, "shop", "shop") is None
+
+
+async def test_no_finalizer_is_left_behind() -> None:
+    world = furnished()
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=40)
+    policy = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+    assert policy is not None
+    assert not policy["metadata"].get("finalizers")
+    assert not world.run()["metadata"].get("finalizers")
