@@ -280,7 +280,9 @@ class Operator:
             snapshots=self._snapshots,
             executor=executor,
             alignment=alignment,
-            targets=Targets(cluster=cluster, store=store, members=self._access, clock=clock),
+            targets=Targets(
+                cluster=cluster, store=store, members=self._access, webhooks=self._receivers.webhooks(), clock=clock
+            ),
             read_policy=policy_spec,
             read_run=run_spec,
             clock=clock,

@@ -89,6 +89,8 @@ def _kubernetes(name: str, *, seconds: int) -> Tool:
     )
 
 
+CSI_ADDONS = "v0.14.0"
+
 _ALL = (
     Tool(
         name="etcd",
@@ -112,6 +114,14 @@ _ALL = (
         ),
         variables={"github.com/traefik/traefik/v3/pkg/version.Version": TRAEFIK.removeprefix("v")},
         first_build_seconds=540,
+    ),
+    Tool(
+        name="csi-addons-manager",
+        module="github.com/csi-addons/kubernetes-csi-addons",
+        version=CSI_ADDONS,
+        package="github.com/csi-addons/kubernetes-csi-addons/cmd/manager",
+        source=DerivedModule(checksum="h1:aH4w1X9z6eOqbKvh9Q4M0YzksaUgQDU3aTU/fblG4yI="),
+        first_build_seconds=150,
     ),
     Tool(
         name="helm",

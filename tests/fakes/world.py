@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from regent.adapters.traffic.factory import Targets
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.health.model import Health, RegionHealth
@@ -27,6 +26,7 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.members import FakeMembers
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.promotion import FakeIsolation, FakeSteps
+from tests.fakes.targets import make_targets
 
 EU, US, AP = "eu-west-1", "us-east-1", "ap-south-1"
 
@@ -188,8 +188,8 @@ class World:
         )  # fmt: skip
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
-            alignment=alignment, targets=Targets(
-                cluster=self.cluster, store=self.store, members=self.members, clock=self.clock
+            alignment=alignment, targets=make_targets(
+                self.cluster, self.store, members=self.members, clock=self.clock, metrics=self.metrics
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             watch=self.watch, leadership=self.leadership,

@@ -49,7 +49,8 @@ class Adopting:
         epochs = [int(status_of(run)["epoch"]) for run in committed]
         epochs += [state.fence.epoch for state in states if state.fence is not None]
         return Evidence(
-            target_shares={state.ref: state.shares for state in states},
+            # What has no shares yet (an empty DNSEndpoint) or never (a webhook) says nothing about the past.
+            target_shares={state.ref: state.shares for state in states if state.shares},
             last_run_to=str((status_of(last).get("plan") or {}).get("chosen") or "") if last else "",
             highest_epoch=max(epochs, default=0),
             answer=annotations_of(context.policy).get(ANNOTATION, ""),

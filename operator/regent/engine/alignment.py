@@ -28,6 +28,8 @@ VERIFY_TRIES = 100
 DNS_PAUSE = 0.25
 """The same for questions to a DNS server, whose records change in seconds: 25 s before it counts as failed."""
 SLOW_RETRY = 10.0
+PROBLEM_RETRY = 2.0
+"""Seconds after which a target that cannot be steered is looked at again, where nothing tells when it can."""
 WRITE_RETRY = 0.2
 """Seconds after a write or look that failed, where the error does not say when it is worth trying again."""
 
@@ -105,8 +107,14 @@ class Alignment:
     def _written(self, target: TrafficTarget, result: TargetState | BaseException, fence: Fence) -> TargetReport:
         ref, epoch = target.spec.ref, fence.epoch
         if isinstance(result, TargetProblemError):
-            message = str(result)
-            return TargetReport(ref=ref, epoch=epoch, verification="Failed", reason=result.reason, message=message)
+            return TargetReport(
+                ref=ref,
+                epoch=epoch,
+                verification="Failed",
+                reason=result.reason,
+                message=str(result),
+                retry_after=PROBLEM_RETRY,
+            )
         if isinstance(result, ClusterError):
             message = f"could not be written: {result}"
             return TargetReport(

@@ -36,6 +36,8 @@ TARGET_PROBLEMS = frozenset(
         "TargetConflict",
         "TargetClusterInvalid",
         "TargetRefused",
+        "WebhookProblem",
+        "WebhookRefused",
         "FencedOff",
     }
 )

@@ -65,8 +65,8 @@ class TrafficTarget(Protocol):
     async def observe(self, distribution: Mapping[str, int], *, fresh: bool = False) -> TargetState:
         """Look; `fresh` reads past the cache.
 
-        A target in a region that cannot be reached is no error but the problem `TargetUnreachable`: one dead region
-        must not keep a policy from its others.
+        A target that cannot be read now is no error but the problem `TargetUnreachable`: one dead region must not keep
+        a policy from its others. Only `fresh` raises ClusterError, for an object of the hub.
         """
         ...
 

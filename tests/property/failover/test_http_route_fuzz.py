@@ -8,16 +8,14 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from regent.adapters.traffic.factory import Targets
 from regent.domain.errors import TargetProblemError
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicyRegion, PolicySpec
 from regent.domain.traffic.targets import TargetSpec
 from regent.engine.resources import HTTP_ROUTES, SERVICES
 from regent.engine.store import Store
-from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.members import FakeMembers
+from tests.fakes.targets import make_targets
 
 REGIONS = ("eu", "us", "ap")
 OURS = {"regent.dev/fence", "regent.dev/policy", "regent.dev/backend-ratios"}
@@ -99,7 +97,7 @@ async def test_only_weights_change(rules: list[Any], distribution: dict[str, int
         {"metadata": {"namespace": "n", "name": "r", "annotations": annotations}, "spec": {"x": 1, "rules": rules}},
     )
     policy = PolicySpec(namespace="n", name="p", uid="u", regions=tuple(PolicyRegion(name=name) for name in REGIONS))
-    targets = Targets(cluster=cluster, store=store, members=FakeMembers(), clock=FakeClock())
+    targets = make_targets(cluster, store)
     [target] = targets.targets(policy, [TargetSpec(kind="HTTPRoute", name="r")])
     try:
         await target.apply(distribution, fence=Fence(3, 1, 12), owner="n/p/u")

@@ -10,6 +10,7 @@ from regent.adapters.egress.hooks import HttpHooks
 from regent.adapters.egress.notifications import HttpEventSender
 from regent.adapters.egress.signing import parse_keys
 from regent.adapters.promotion.http import Constructor, http_steps
+from regent.adapters.traffic.webhook import Webhooks
 from regent.domain.failover.options import StepKind
 from regent.engine.notifications import Notifier
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Recorder
@@ -64,6 +65,10 @@ class Receivers:
     def steps(self) -> dict[StepKind, Constructor]:
         """Promotion steps of type HTTP."""
         return http_steps(egress=self.egress, secrets=self.secrets, nonce=self._nonce)
+
+    def webhooks(self) -> Webhooks:
+        """Traffic targets of type webhook."""
+        return Webhooks(egress=self.egress, secrets=self.secrets, clock=self._clock)
 
     def close(self) -> None:
         """Let go of what is shared."""

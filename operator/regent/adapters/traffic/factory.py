@@ -1,4 +1,4 @@
-"""Makes the targets of a policy: a kind for what the object is, a place for where it is."""
+"""Makes the targets of a policy: a kind for what an object is, a place for where it is; receivers stand apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from regent.adapters.traffic.object_target import ObjectTarget
 from regent.adapters.traffic.places import HubPlace, MemberMemory, MemberPlace, Place
 from regent.adapters.traffic.routes import GrpcRoute, HttpRoute
 from regent.adapters.traffic.virtual_service import VirtualService
+from regent.adapters.traffic.webhook import Webhooks
 from regent.domain.failover.model import PolicySpec
-from regent.domain.traffic.targets import DNS_ENDPOINT, GRPC_ROUTE, HTTP_ROUTE, VIRTUAL_SERVICE, TargetSpec
+from regent.domain.traffic.targets import DNS_ENDPOINT, GRPC_ROUTE, HTTP_ROUTE, VIRTUAL_SERVICE, WEBHOOK, TargetSpec
 from regent.engine.ports import Clock, Cluster
 from regent.engine.promotion import MemberAccess
 from regent.engine.store import Store
@@ -32,11 +33,15 @@ class Targets:
         cluster: the hub, over the connections that failovers have for themselves.
         store: the hub's watched objects.
         members: the clusters of regions.
+        webhooks: receivers of users.
     """
 
-    def __init__(self, *, cluster: Cluster, store: Store, members: MemberAccess, clock: Clock) -> None:
+    def __init__(
+        self, *, cluster: Cluster, store: Store, members: MemberAccess, webhooks: Webhooks, clock: Clock
+    ) -> None:
         self._hub = HubPlace(cluster=cluster, store=store)
         self._members = members
+        self._webhooks = webhooks
         self._memory = MemberMemory()
         self._clock = clock
 
@@ -45,6 +50,8 @@ class Targets:
         return [self._target(policy, spec) for spec in specs]
 
     def _target(self, policy: PolicySpec, spec: TargetSpec) -> TrafficTarget:
+        if spec.kind == WEBHOOK:
+            return self._webhooks.target(policy, spec)
         return ObjectTarget(kind=KINDS[spec.kind](policy, spec), place=self._place(spec), namespace=policy.namespace)
 
     def _place(self, spec: TargetSpec) -> Place:

@@ -12,13 +12,22 @@ from collections.abc import Mapping
 
 from regent.adapters.traffic.kinds import ObjectKind, Reading, annotations_of, last_writer
 from regent.adapters.traffic.places import Place, UnreachablePlaceError
-from regent.domain.errors import ConflictError, FencedOffError, NotFoundError, TargetProblemError, UnavailableError
+from regent.domain.errors import (
+    ClusterError,
+    ConflictError,
+    FencedOffError,
+    NotFoundError,
+    TargetProblemError,
+    UnavailableError,
+)
 from regent.domain.failover.fence import ANNOTATION as FENCE_ANNOTATION
 from regent.domain.failover.fence import Fence, parse_fence
 from regent.domain.traffic.targets import TargetSpec
 from regent.engine.ports import Object
 from regent.engine.traffic import OWNER_ANNOTATION, TargetState
 
+READ_RETRY = 1.0
+"""Seconds after which an object that the API server did not give is asked for again."""
 MAX_CONFLICTS = 8
 """Rereads after a conflict before giving up until the next visit."""
 
@@ -49,6 +58,13 @@ class ObjectTarget:
         except UnreachablePlaceError as error:
             return TargetState(
                 ref=self.spec.ref, exists=False, problem=error.problem, message=str(error), poll=error.retry_after
+            )
+        except ClusterError as error:
+            if fresh:
+                raise  # who asks past the caches needs the truth, and asks again
+            message = f"{self.spec.ref} cannot be read: {error}"[:512]
+            return TargetState(
+                ref=self.spec.ref, exists=False, problem="TargetUnreachable", message=message, poll=READ_RETRY
             )
         if obj is None:
             return TargetState(

@@ -69,7 +69,7 @@ def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, .
         options=run_options(spec),
         unsupported=_unsupported(spec),
     )
-    return resolved, tuple(filter(None, map(target_spec, spec.targets)))
+    return resolved, tuple(map(target_spec, spec.targets))
 
 
 def _triggers(model: TriggersModel) -> Triggers:
@@ -126,5 +126,4 @@ def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
     asked = {
         "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
     }
-    webhooks = ("targets[].webhook",) if any(target.webhook is not None for target in spec.targets) else ()
-    return (*(name for name, is_asked in asked.items() if is_asked), *webhooks)
+    return tuple(name for name, is_asked in asked.items() if is_asked)

@@ -9,14 +9,20 @@ from regent.domain.traffic.targets import (
     GRPC_ROUTE,
     HTTP_ROUTE,
     VIRTUAL_SERVICE,
+    WEBHOOK,
     TargetSpec,
     VerificationSpec,
+    WebhookSpec,
     destination_key,
 )
 
 
-def target_spec(model: Target) -> TargetSpec | None:
-    """Return what a policy says of one target; None for a kind that this version does not steer."""
+def target_spec(model: Target) -> TargetSpec:
+    """Return what a policy says of one target.
+
+    Raises:
+        ValueError: it is of no kind that this version knows.
+    """
     verification = _verification(model.verification)
     for kind, route in ((HTTP_ROUTE, model.http_route), (GRPC_ROUTE, model.grpc_route)):
         if route is not None:
@@ -44,7 +50,11 @@ def target_spec(model: Target) -> TargetSpec | None:
             dns=_records(model.dns_endpoint),
             verification=verification,
         )
-    return None
+    if model.webhook is not None:
+        secret = model.webhook.secret_ref.name if model.webhook.secret_ref is not None else ""
+        webhook = WebhookSpec(url=model.webhook.url, secret=secret)
+        return TargetSpec(kind=WEBHOOK, name=webhook.name, webhook=webhook, verification=verification)
+    raise ValueError("a target is of no kind that this version knows")
 
 
 def _records(model: DnsEndpointTarget) -> DnsRecords:
