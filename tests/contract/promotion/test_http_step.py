@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 
@@ -26,55 +24,13 @@ from regent.engine.receivers import ReceiverSecrets
 from regent.engine.resources import SECRETS
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.ports import FakeMetrics
-from tests.fakes.receiver import Message, Receiver, is_signed
+from tests.fakes.promotion_receiver import EU, KEY, US, Database, answer
+from tests.fakes.receiver import Message, Receiver
 from tests.fakes.wire import response, unused_port
 
-EU, US = "eu-west-1", "us-east-1"
-KEY = b"0123456789abcdef0123456789abcdef"
 SIGNING = "signing"
 RUN = "shop/shop-8/uid-of-run"
 POLICY = PolicySpec(namespace="shop", name="shop", uid="uid-1", regions=(PolicyRegion(name=EU), PolicyRegion(name=US)))
-
-
-def answer(body: object, status: str = "200 OK") -> bytes:
-    return response(json.dumps(body).encode(), status=status, headers="Content-Type: application/json\r\n")
-
-
-class Database:
-    """A receiver as a user would write it from the reference: two regions, a kept fence, repeats by identifier."""
-
-    def __init__(self) -> None:
-        self.roles = {EU: "Active", US: "Standby"}
-        self.fence = (0, 0, 0)
-        self.done: list[tuple[str, str]] = []
-        self._seen: dict[str, bytes] = {}
-        self.lose_answers = 0
-
-    def __call__(self, message: Message) -> bytes:
-        if not is_signed(message, KEY):
-            return answer({"message": "who are you?"}, "401 Unauthorized")
-        identifier = message.headers["webhook-id"]
-        if identifier not in self._seen:
-            self._seen[identifier] = self._act(message.json)
-        if message.json["action"] == "promote" and self.lose_answers:
-            self.lose_answers -= 1
-            return b"HTTP/1.1 200"  # cut off: done, but nobody knows
-        return self._seen[identifier]
-
-    def _act(self, request: dict[str, Any]) -> bytes:
-        region = request["region"]
-        if request["action"] == "observe":
-            return answer({"role": self.roles[region], "position": 42, "history": "3", "snapshot": {"tier": "gold"}})
-        if request["action"] == "sync":
-            return answer({"done": False, "behind": 7})
-        fence = tuple(map(int, request["fence"].split(".")))
-        if fence < self.fence:
-            return answer({"message": "late", "fence": ".".join(map(str, self.fence))}, "409 Conflict")
-        self.fence = fence  # type: ignore[assignment]
-        self.done.append((request["action"], region))
-        wanted = {"promote": "Active", "demote": "Standby", "restore": request.get("snapshot", {}).get("role")}
-        self.roles[region] = wanted[request["action"]]
-        return response(b"", status="204 No Content")
 
 
 async def with_key() -> ReceiverSecrets:
@@ -119,6 +75,7 @@ async def test_a_role_goes_over_and_comes_back(make: Make) -> None:
         await driver.restore(US, before[US].snapshot, fence=Fence(8, 1, 11), run=RUN)
         await driver.restore(EU, before[EU].snapshot, fence=Fence(8, 1, 12), run=RUN)
         assert {region: await driver.observe(region) for region in (EU, US)} == before
+        database.behind = 7
         sync = await driver.sync(EU, US)
         assert (sync.done, sync.behind) == (False, 7)
     bodies = [message.json for message in receiver.messages]

@@ -76,6 +76,12 @@ than you have seen with 409. A receiver without a `restore` of its own answers i
 demote instead; one without data answers `sync` with 501. A repeated request after a lost answer, also from the next
 leader, has the same `webhook-id`; a new attempt has a new epoch and a new `webhook-id`.
 
+`http.data` of the step says whether two active sides would diverge. Held, as for a database: a run demotes the old
+side, waits until `sync` says that the new side has everything, and only then promotes; a side that cannot be demoted is
+treated as `safety.fencing` says. Give `lagSeconds` for a standby then: a lag that is not known is over
+`safety.maxReplicationLag`, and such a region is no candidate. None (the default): the new side is promoted first, then
+traffic moves, then the old side is demoted, and `sync` is not asked.
+
 An answer to `observe` that is not exactly this counts as role Unknown: nothing is concluded from it.
 """
 

@@ -140,6 +140,17 @@ class HttpCall(ApiModel):
     )
 
 
+class HttpStep(HttpCall):
+    """An endpoint of your own that promotes and demotes what Regent does not know; docs/reference/receivers.md."""
+
+    data: Literal["None", "Held"] = Field(
+        default="None",
+        description="Held: two active sides would diverge, as with a database: the old side is demoted and caught up "
+        "with before the new one is promoted, and safety.fencing defaults to Required. None: the new side is promoted "
+        "first, so that clients are always served.",
+    )
+
+
 STEP_FIELDS = {
     "Patroni": "patroni",
     "CloudNativePG": "cloudNativePG",
@@ -180,7 +191,7 @@ class PromotionStep(ApiModel):
     )
     patch: Patch | None = Field(default=None, description="For type Patch: merge patches on any object.")
     job: JobStep | None = Field(default=None, description="For type Job: a Job to run.")
-    http: HttpCall | None = Field(default=None, description="For type HTTP: an endpoint of your own to call.")
+    http: HttpStep | None = Field(default=None, description="For type HTTP: an endpoint of your own to call.")
 
     RULES = (
         Rule(

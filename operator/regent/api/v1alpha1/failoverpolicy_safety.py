@@ -185,7 +185,7 @@ class Safety(ApiModel):
         default=None,
         description="Required: no promotion before the old side is proved unable to write. BestEffort: try, then go "
         "on. None: do not try. Unset: Required when a promotion step holds data (Patroni, CloudNativePG, "
-        "VolumeReplication), else BestEffort; status.effective.fencing shows which.",
+        "VolumeReplication, HTTP with data: Held), else BestEffort; status.effective.fencing shows which.",
     )
     max_replication_lag: Annotated[Duration, cel.within("0s", "168h")] = Field(
         default="30s",

@@ -88,8 +88,8 @@ class PromotionStep:
 
     @property
     def holds_data(self) -> bool:
-        """Whether two active sides would diverge."""
-        return self.kind in DATA_KINDS
+        """Whether two active sides would diverge. Of an endpoint of the user's only its author knows."""
+        return self.kind in DATA_KINDS or (self.kind is StepKind.HTTP and self.settings.get("data") == "Held")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
