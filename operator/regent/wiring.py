@@ -39,6 +39,7 @@ from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
 from regent.domain.errors import ClusterError
+from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.alignment import Alignment
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
@@ -270,6 +271,13 @@ class Operator:
             clock=clock,
             recorder=recorder,
             metrics=metrics,
+            isolation=AgentIsolation(
+                cluster=cluster,
+                namespace=self._settings.namespace,
+                leadership=leadership,
+                clock=LeaseClock(),
+                skew=self._settings.failover.max_clock_skew,
+            ),
             requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
             hooks=self._hooks,
         )

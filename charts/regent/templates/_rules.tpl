@@ -100,6 +100,7 @@
   resources:
   - leases
   verbs:
+  - get
   - create
 - apiGroups:
   - coordination.k8s.io
@@ -108,7 +109,14 @@
   resourceNames:
   - '{{ dig "leaderElection" "leaseName" "regent" .Values.settings }}'
   verbs:
+  - update
+- apiGroups:
+  - ''
+  resources:
+  - configmaps
+  verbs:
   - get
+  - create
   - update
 - apiGroups:
   - ''

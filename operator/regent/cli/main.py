@@ -19,6 +19,7 @@ COMMANDS = {
     "failover": "regent.cli.failover:failover",
     "traffic": "regent.cli.traffic:traffic",
     "simulate": "regent.cli.simulate:simulate_",
+    "agent": "regent.cli.agent:agent",
     "crds": "regent.cli.crds:crds",
 }
 

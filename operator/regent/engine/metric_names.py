@@ -101,4 +101,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("regent_probe_results_total", "Probes, by outcome.", "region", "probe", "outcome"),
     _gauge("regent_region_certificate_expiry_time_seconds", "When the first of its certificates expires.", "region"),
     _gauge("regent_observer_score", "How far the operator distrusts its own probes, 0 to 7; at 7 it holds."),
+    # The agent inside a region (`regent agent`).
+    _gauge("regent_agent_connected", "1 while the agent acts and reaches the hub, else 0."),
+    _gauge("regent_agent_stopped", "1 while the agent keeps this region's side stopped.", "namespace", "policy"),
 )  # fmt: skip

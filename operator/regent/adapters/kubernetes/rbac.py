@@ -5,8 +5,10 @@ The source of Regent is read (not run) for calls such as `cluster.replace(HTTP_R
 call that is added changes the chart's role by itself; one that is taken away takes its permission with it. A call on a
 cluster whose resource cannot be read off the source is an error, except in the few modules that are passed it.
 
-The Lease is bound to Regent's own namespace, and Secrets to that and the namespaces in the setting `secretNamespaces`;
-all other kinds are those of the users, in any namespace. The command line is left out: it acts as its user.
+Leases and ConfigMaps are those in Regent's own namespace, and Secrets those in that and in the namespaces of the
+setting `secretNamespaces`; all other kinds are the users', in any namespace. Of the Leases only Regent's own may be
+written; the others are its agents'. The command line is left out, which acts as its user, and so is the agent, which
+has an account of its own (deploy/agent).
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ import yaml
 
 import regent
 from regent.engine import resources
-from regent.engine.resources import LEASES, SECRETS, Resource
+from regent.engine.resources import CONFIG_MAPS, LEASES, SECRETS, Resource
 from regent.engine.resync import WATCHED
 
 SOURCE = Path(regent.__file__).parent
-LEFT_OUT = ("cli/", "api/", "adapters/kubernetes/rbac.py")
+LEFT_OUT = ("cli/", "api/", "engine/agent/", "agent_wiring.py", "adapters/kubernetes/rbac.py")
 PASSED_ON = frozenset({"engine/status.py", "engine/resync.py", "adapters/promotion/objects.py"})
 """Modules that get the resource from their callers, whose calls are read instead; those of the promotion drivers make
 rules of their own (`regent.adapters.promotion.rules`)."""
@@ -65,10 +67,11 @@ def operator_rules(source: Path = SOURCE, *, lease_name: str = "regent") -> dict
     """
     needs = set(_watched()) | set(_called(source))
     secret_needs = [need for need in needs if need[0] == SECRETS]
+    own = [need for need in needs if need[0] == CONFIG_MAPS]
     return {
-        "cluster": grouped_rules(need for need in needs if need[0] not in (LEASES, SECRETS)),
+        "cluster": grouped_rules(need for need in needs if need[0] not in (LEASES, SECRETS, CONFIG_MAPS)),
         "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name)
-        + grouped_rules(secret_needs),
+        + grouped_rules([*own, *secret_needs]),
         "secretNamespaces": grouped_rules(secret_needs),
     }
 
@@ -127,12 +130,14 @@ def grouped_rules(needs: Iterable[_Need]) -> list[_Rule]:
 
 
 def _lease_rules(needs: Iterable[_Need], name: str) -> list[_Rule]:
-    """Narrow the rules to the one Lease by name; creating cannot be, because the name is not known to RBAC then."""
+    """Narrow writing to the one Lease by name. Creating cannot be narrowed, because RBAC does not know the name then;
+    reading is not, because a region's agent has a Lease named after the region."""
     verbs = {verb for _, verb, _ in needs}
-    rules = []
-    if "create" in verbs:
-        rules.append({"apiGroups": [LEASES.group], "resources": [LEASES.plural], "verbs": ["create"]})
-    named = sorted(verbs - {"create"}, key=ORDER.index)
+    free = sorted(verbs & {"create", "get"}, key=ORDER.index)
+    named = sorted(verbs - {"create", "get"}, key=ORDER.index)
+    rules: list[_Rule] = []
+    if free:
+        rules.append({"apiGroups": [LEASES.group], "resources": [LEASES.plural], "verbs": free})
     if named:
         rule: _Rule = {"apiGroups": [LEASES.group], "resources": [LEASES.plural], "resourceNames": [name]}
         rules.append({**rule, "verbs": named})

@@ -1,8 +1,8 @@
 """The agent's side of isolation: when it fences a policy in its region, and when it lets go again. Pure.
 
 The rule that the rest stands on: what the agent has stopped stays stopped until it has read from the hub, after it was
-cut off, that no run holds the policy. Only then does it ask who is active: if that is its own region it brings back what
-it had stopped, else it leaves it a standby. A run that begins after this reading asks the agent anew.
+cut off, that no run holds the policy. Only then does it ask who is active: if that is its own region it brings back
+what it had stopped, else it leaves it a standby. A run that begins after this reading asks the agent anew.
 """
 
 from __future__ import annotations

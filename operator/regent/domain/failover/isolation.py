@@ -126,7 +126,7 @@ def sight(last: Sighting | None, presence: Presence, *, now: float) -> Sighting:
     return Sighting(presence.renewal, now)
 
 
-def find(  # noqa: PLR0911
+def find(
     presence: Presence | None,
     sighting: Sighting | None,
     policy: PolicySpec,
@@ -173,4 +173,6 @@ def find(  # noqa: PLR0911
     if quiet < wait:
         message = f"{heard}; after {format_duration(wait)} it has fenced its region"
         return Finding(standing=Standing.SILENT, message=message, retry_after=min(1.0, wait - quiet))
-    return Finding(standing=Standing.LAPSED, message=f"{heard} for {format_duration(wait)}: it has fenced its region by itself")
+    return Finding(
+        standing=Standing.LAPSED, message=f"{heard} for {format_duration(wait)}: it has fenced its region by itself"
+    )
