@@ -6,13 +6,13 @@ IMAGE_TAG ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/regent/__i
 CONTAINER_TOOL ?= docker
 
 GENERATORS += generate_chart
-GENERATED += $(CHART)/values.yaml $(CHART)/values.schema.json $(CHART)/README.md $(CHART)/templates/_rules.tpl $(CHART)/templates/crds
+GENERATED += $(CHART)/values.yaml $(CHART)/values.schema.json $(CHART)/README.md $(CHART)/templates/_rules.tpl $(CHART)/templates/crds charts/regent-agent/templates/_rules.tpl
 define generate_chart
 $(BIN)/python -m make.chart.generate $(1)
 endef
 
 GENERATORS += generate_manifests
-GENERATED += deploy/base/regent.yaml deploy/components/stamp-requester/stamp.yaml deploy/member/roles
+GENERATED += deploy/base/regent.yaml deploy/components/stamp-requester/stamp.yaml deploy/member/fence.yaml deploy/member/roles
 define generate_manifests
 $(BIN)/python -m make.chart.manifests $(1)
 endef

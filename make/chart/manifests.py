@@ -31,6 +31,13 @@ def stamp() -> str:
     return _text([obj for obj in objects if obj["kind"].startswith("MutatingAdmissionPolicy")])
 
 
+def member_fence() -> str:
+    """Give the policies that refuse a lower fence in a member cluster, to the operator's account and the agent's."""
+    accounts = [f"system:serviceaccount:regent-system:{name}" for name in ("regent", "regent-agent")]
+    objects = _render(f"admission.fencedAccounts={{{','.join(accounts)}}}", only="templates/fence-policy.yaml")
+    return _text(objects)
+
+
 def member(kind: str) -> str:
     """Give the role that a kind of promotion step needs in a member cluster; "": what every member cluster needs."""
     rules = step_rules()[kind] if kind else [IDENTITY]
@@ -52,13 +59,15 @@ _RBAC = "rbac.authorization.k8s.io"
 FILES = {
     "deploy/base/regent.yaml": manifests,
     "deploy/components/stamp-requester/stamp.yaml": stamp,
+    "deploy/member/fence.yaml": member_fence,
     **{f"deploy/member/roles/{kind.lower() or 'identity'}.yaml": partial(member, kind) for kind in ("", *step_rules())},
 }
 
 
-def _render(*values: str) -> list[Any]:
+def _render(*values: str, only: str = "") -> list[Any]:
     command = [str(ensure("helm")), "template", "regent", "charts/regent", "--namespace", "regent-system"]
     command += ["--skip-tests", *(f"--set={value}" for value in ("crds.enabled=false", *values))]
+    command += ["--show-only", only] if only else []
     rendered = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     return [obj for obj in yaml.safe_load_all(rendered) if obj]
 

@@ -151,7 +151,7 @@ class Agent:
         )
 
     def _make_drivers(self) -> PromotionDrivers:
-        """Drivers of everything that an agent can stop: not of HTTP and Job steps, which the hub alone carries out."""
+        """Drivers of everything that an agent can stop: not of HTTP steps, which the hub alone carries out."""
         own = OwnRegion(
             self._settings.region, cluster=lambda account: self._own.acting_as(account) if account else self._own
         )
@@ -160,7 +160,7 @@ class Agent:
             secrets=KeptSecrets(PolicySecrets(cluster=self._own, clock=self._clock)),
             clock=self._clock,
         )
-        return PromotionDrivers({**object_drivers(own), **databases})
+        return PromotionDrivers({**object_drivers(own, clock=self._clock), **databases})
 
     def _stuck(self) -> str:
         idle = self._agent.idle()
