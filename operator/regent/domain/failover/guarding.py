@@ -31,7 +31,8 @@ class Act(Enum):
 
     NOTHING = "Nothing"
     FENCE = "Fence"
-    """Demote what is not passive, and keep it so."""
+    """Demote what is not passive, and keep it so. While the hub is lost that holds for whatever is found, also for what
+    was activated since: without its lease the region may not serve."""
     RESTORE = "Restore"
     """Bring back what was stopped."""
     LET_GO = "LetGo"

@@ -262,6 +262,10 @@ class RegionAgent:
             log.warning("Stopping this region's side: %s", why, extra={"object": key, "fence": str(fence)})
         else:
             fence = max(stopped.fence, asked or stopped.fence)
+            if self.cut:
+                # Without its lease the region may not serve, whoever has activated it since: the hub would otherwise
+                # take for stopped, by our silence, what it has itself started meanwhile.
+                fence = max(fence, look.fence or fence)
         await self._note(key, Stopped(fence=fence, snapshots=_snapshots(stopped, look)))
         if not look.passive:
             self._isolated.pop(key, None)

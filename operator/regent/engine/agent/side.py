@@ -112,8 +112,8 @@ class Side:
             async with asyncio.timeout(CALL):
                 await work()
         except FencedOffError as error:
-            # The hub has been here since: it knows better than an agent that was cut off.
-            log.info("Left alone: %s", error, extra=extra)
+            # The hub has been here since it asked, or since we were connected again: what it wrote last stands.
+            log.debug("Left alone: %s", error, extra=extra)
             return True
         except (ClusterError, PromotionProblemError, TimeoutError) as error:
             log.warning("Step not %s: %s", what, error or "no answer in time", extra=extra)
