@@ -237,7 +237,9 @@ def _with_back(
         why = "; ".join(rows[name].explain() if rows[name].reasons else f"{name}: CapacityShort" for name in back)
         return Steady(failback_pending=f"there is no room for a share yet ({why})", retry_after=1.0)
     kind = RunType.REBALANCE if by_hand else RunType.FAILBACK
-    return _plan(snapshot, kind, trigger.kind, to=back[0], after=after, reason=trigger.message)
+    # In BlueGreen a region that joins its group does not become the active one by it.
+    to = head(snapshot, after, list(after)) if snapshot.state.active_region else back[0]
+    return _plan(snapshot, kind, trigger.kind, to=to, after=after, reason=trigger.message)
 
 
 def _rest(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Plan | Hold | None:

@@ -55,3 +55,32 @@ def test_shares_of_reads_what_weigh_writes() -> None:
     [weights] = weigh([rule], {"eu": 70, "us": 30}, {}).rules
     written = [Backend(b.service, b.region, w) for b, w in zip(rule, weights, strict=True)]
     assert shares_of([[], written]) == {"eu": 70, "us": 30}
+
+
+DISTRIBUTION = st.lists(st.integers(0, 10), min_size=4, max_size=4).filter(any).map(lambda r: shares.split(100, r))
+NAMES = ("a", "b", "c", "d")
+
+
+@given(DISTRIBUTION, DISTRIBUTION, st.lists(st.none() | st.integers(0, 100), min_size=4, max_size=4))
+def test_what_fits_keeps_to_the_room_and_moves_all_that_it_can(
+    ideal: list[int], before: list[int], rooms: list[int | None]
+) -> None:
+    wanted, now = dict(zip(NAMES, ideal, strict=True)), dict(zip(NAMES, before, strict=True))
+    room = dict(zip(NAMES, rooms, strict=True))
+    after = shares.fit(wanted, now, room)
+    assert sum(after.values()) == 100
+    growers = [name for name in NAMES if wanted[name] > now[name]]
+    for name in NAMES:
+        limit = room[name]
+        assert limit is None or after[name] <= now[name] + limit
+        assert after[name] >= min(now[name], wanted[name])
+    unlimited = sum(100 if room[name] is None else room[name] or 0 for name in growers)
+    assert shares.moved(now, after) == min(shares.moved(now, wanted), unlimited)
+
+
+def test_what_one_cannot_take_goes_to_the_others_and_the_rest_stays() -> None:
+    before = {"eu": 60, "us": 20, "ap": 20}
+    ideal = {"eu": 0, "us": 50, "ap": 50}
+    assert shares.fit(ideal, before, {"us": 10, "ap": None}) == {"eu": 0, "us": 30, "ap": 70}
+    assert shares.fit(ideal, before, {"us": 10, "ap": 20}) == {"eu": 30, "us": 30, "ap": 40}
+    assert shares.fit(ideal, before, {}) == ideal
