@@ -75,7 +75,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     spread = draw(distributions())
     if topology == "BlueGreen":
         spread = {"eu": 100, "us": 0, "ap": 0} if active == "eu" else {"eu": 0, "us": 50, "ap": 50}
-    elif topology != "ActiveActive" and draw(st.booleans()):
+    elif topology != "ActiveActive" and (not spread[active] or draw(st.booleans())):
         spread = {name: 100 * (name == active) for name in NAMES}
     state: dict[str, Any] = {"active": active, "distribution": spread, "epoch": draw(st.integers(1, 20))}
     state["home"] = draw(st.sampled_from(["", "eu", "us"]))
@@ -91,7 +91,7 @@ def _growing(plan: Plan) -> list[str]:
     return [name for name, share in plan.after.items() if share > plan.before.get(name, 0)]
 
 
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(worlds())
 def test_no_plan_breaks_a_rule(world: dict[str, Any]) -> None:
     snapshot = snapshot_of(world)
@@ -134,21 +134,23 @@ def _keeps_to_capacity(snapshot: Snapshot, plan: Plan) -> None:
 def _has_one_active(snapshot: Snapshot, plan: Plan) -> None:
     if snapshot.policy.topology not in SINGLE or plan.type is RunType.REBALANCE:
         return
-    if snapshot.policy.safety.max_shift.percent == 100 or plan.trigger is TriggerKind.UNREACHABLE:
+    alone = plan.before.get(snapshot.state.active_region) == 100
+    if snapshot.policy.safety.max_shift.percent == 100 or (alone and plan.trigger is TriggerKind.UNREACHABLE):
         assert [name for name, share in plan.after.items() if share] == [plan.to]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_leader_does_not_depend_on_the_order_of_the_list(world: dict[str, Any], draw: random.Random) -> None:
     world["policy"] |= {"topology": "LeaderElection", "regions": list(NAMES)}
     world["policy"].pop("groups", None)
     world["policy"].pop("override", None)
+    world["state"]["distribution"] = {name: 100 * (name == world["state"]["active"]) for name in NAMES}
     first = decide(snapshot_of(world))
     shuffled = list(NAMES)
     draw.shuffle(shuffled)
     world["policy"]["regions"] = shuffled
-    world["state"]["distribution"] = {name: world["state"]["distribution"][name] for name in shuffled}
+    world["state"]["distribution"] = {name: 100 * (name == world["state"]["active"]) for name in shuffled}
     second = decide(snapshot_of(world))
     assert type(first) is type(second)
     if isinstance(first, Plan) and isinstance(second, Plan) and first.trigger is second.trigger:

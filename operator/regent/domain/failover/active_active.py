@@ -8,7 +8,7 @@ module, for the regions of the group that serves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from regent.domain.duration import format_duration
 from regent.domain.failover import capacity
@@ -116,7 +116,9 @@ def shift_to(
     """Plan that `takers` carry the traffic, as far as they have room for it."""
     gone = {item.region for item in lost}
     before = snapshot.state.distribution
-    ideal = shares.among(ratios or wanted(snapshot), takers)
+    ideal = apportion(snapshot, ratios or wanted(snapshot), takers)
+    if not ideal:
+        return nobody(snapshot, lost, candidates)
     after = fitted(snapshot, ideal)
     stays = {name: share for name, share in after.items() if share > ideal.get(name, 0) and name not in takers}
     shortfall = f"{shares.describe(stays)} cannot be moved: the others have no room for it" if stays else ""
@@ -146,6 +148,34 @@ def shift_to(
         urgency=min((item.urgency for item in lost), key=lambda urgency: urgency.value),
         shortfall=shortfall,
     )
+
+
+def apportion(snapshot: Snapshot, ratios: Mapping[str, float], takers: Collection[str]) -> dict[str, int]:
+    """The shares of `takers` in these ratios; {} when nobody is left who may have more than now.
+
+    A region that may not be sent more (it is Down and a rule holds the run that would leave it, or it may not serve
+    here any more) keeps at most what it has, and a suspended one keeps exactly that.
+    """
+    before = {name: snapshot.state.distribution.get(name, 0) for name in takers}
+    fixed = {name: before[name] for name in takers if snapshot.regions[name].suspended}
+    while True:
+        free = [name for name in ratios if name in takers and name not in fixed]  # in the order of the spec
+        rest = shares.FULL - sum(fixed.values())
+        if not free or rest <= 0:
+            return {}
+        parts = shares.among({name: ratios[name] for name in free}, free, whole=rest)
+        over = [name for name in free if parts[name] > before[name] and not may_grow(snapshot, name)]
+        if not over:
+            return {name: {**parts, **fixed}.get(name, 0) for name in ratios}
+        fixed |= {name: before[name] for name in over}
+
+
+def may_grow(snapshot: Snapshot, region: str) -> bool:
+    """Whether a region may be sent more traffic than it carries."""
+    view = snapshot.regions.get(region)
+    if view is None or not view.exists or view.admin_state is not AdminState.ENABLED:
+        return False
+    return not view.health.down and not view.placement_denied and not view.suspended
 
 
 def head(snapshot: Snapshot, after: dict[str, int], takers: Collection[str]) -> str:
@@ -231,7 +261,7 @@ def _with_back(
         return Steady(failback_pending=f"{hold.reason}: {hold.message}", retry_after=hold.retry_after)
     if not all(proved(snapshot.regions[name], now=snapshot.now) for name in back):
         return Steady(failback_pending=f"waiting for a fresh probe of {', '.join(back)}", retry_after=0.5)
-    after = fitted(snapshot, shares.among(wanted(snapshot), [*carriers, *back]))
+    after = fitted(snapshot, apportion(snapshot, wanted(snapshot), [*carriers, *back]))
     if not any(after.get(name, 0) for name in back):
         rows = {row.region: row for row in judge(snapshot, desperate=False)}
         why = "; ".join(rows[name].explain() if rows[name].reasons else f"{name}: CapacityShort" for name in back)
@@ -244,7 +274,7 @@ def _with_back(
 
 def _rest(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Plan | Hold | None:
     """Follow the ratios that are wanted now among the regions that carry; None when they do."""
-    ideal = shares.among(wanted(snapshot), carriers)
+    ideal = apportion(snapshot, wanted(snapshot), carriers)
     if not ideal:
         return None
     after = dict(ideal) if override(snapshot) is not None else fitted(snapshot, ideal)

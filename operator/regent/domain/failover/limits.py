@@ -49,8 +49,8 @@ def _too_few(snapshot: Snapshot, plan: Plan) -> Hold | None:
 
 def _max_shift(snapshot: Snapshot, plan: Plan) -> Plan | Hold:
     rule = snapshot.policy.safety.max_shift
-    urgent = {name for name in plan.before if _lost(snapshot, name)}
     leaving = {name: max(0, share - plan.after.get(name, 0)) for name, share in plan.before.items()}
+    urgent = {name for name, points in leaving.items() if points and _lost(snapshot, name)}
     free = sum(points for name, points in leaving.items() if name in urgent)
     bound = sum(points for name, points in leaving.items() if name not in urgent)
     if rule.percent >= shares.FULL or bound == 0:

@@ -132,35 +132,37 @@ def _overridden(
 
 
 def _broken_share(snapshot: Snapshot, cooldown: Cooldown) -> Plan | Hold | None:
-    """A region that carries a part of the traffic without being the active one fails: the part goes to the others."""
+    """Regions that carry a part of the traffic without being the active one fail: the active one takes their part."""
     active = snapshot.state.active_region
     parts = [name for name in shares.carrying(snapshot.state.distribution) if name != active]
+    lost: list[FiredTrigger] = []
+    held: Hold | None = None
     for name in parts:
         trigger = next((item for item in fired(snapshot, name) if item.urgency is Urgency.HIGH), None)
         if trigger is None:
             continue
         hold = first_hold(snapshot, trigger, cooldown)
-        if hold is not None:
-            return hold
-        rest = {other: float(share) for other, share in snapshot.state.distribution.items() if other != name}
-        after = {
-            **dict.fromkeys(snapshot.state.distribution, 0),
-            **shares.among(rest, [other for other in rest if rest[other] > 0]),
-        }
-        view = snapshot.regions.get(name)
-        return Plan(
-            type=RunType.REBALANCE,
-            trigger=trigger.kind,
-            source=name,
-            to=active,
-            before=dict(snapshot.state.distribution),
-            after=after,
-            candidates=judge(snapshot, exclude={active}, desperate=False, fresh=False),
-            reason=trigger.message,
-            detected=view.health.first_failure if view is not None else None,
-            urgency=Urgency.HIGH,
-        )
-    return None
+        held = held or hold
+        if hold is None:
+            lost.append(trigger)
+    if not lost:
+        return held
+    gone = {item.region for item in lost}
+    after = {name: 0 if name in gone else share for name, share in snapshot.state.distribution.items()}
+    after[active] = after.get(active, 0) + sum(snapshot.state.distribution[name] for name in gone)
+    failures = [view.health.first_failure for name in gone if (view := snapshot.regions.get(name)) is not None]
+    return Plan(
+        type=RunType.REBALANCE,
+        trigger=lost[0].kind,
+        source=lost[0].region,
+        to=active,
+        before=dict(snapshot.state.distribution),
+        after=after,
+        candidates=judge(snapshot, exclude={active}, desperate=False, fresh=False),
+        reason="; ".join(item.message for item in lost),
+        detected=min((moment for moment in failures if moment is not None), default=None),
+        urgency=Urgency.HIGH,
+    )
 
 
 def _home(snapshot: Snapshot) -> str:

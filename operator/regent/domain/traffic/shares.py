@@ -39,11 +39,11 @@ def only(regions: Iterable[str], active: str) -> dict[str, int]:
     return {name: FULL if name == active else 0 for name in regions}
 
 
-def among(wanted: Mapping[str, float], eligible: Collection[str]) -> dict[str, int]:
+def among(wanted: Mapping[str, float], eligible: Collection[str], *, whole: int = FULL) -> dict[str, int]:
     """The distribution in the ratios of `wanted`, with what regions outside `eligible` had given to the others.
 
     Returns {} when no eligible region is left: the caller keeps the last good distribution (fail open). Eligible
-    regions that all have a share of 0 take it in equal parts.
+    regions that all have a share of 0 take it in equal parts. `whole` is what there is to share out.
     """
     names = [name for name in wanted if name in eligible]
     if not names:
@@ -51,7 +51,7 @@ def among(wanted: Mapping[str, float], eligible: Collection[str]) -> dict[str, i
     ratios: list[float] = [wanted[name] for name in names]
     if not any(ratios):
         ratios = [1.0] * len(names)
-    parts = dict(zip(names, split(FULL, ratios), strict=True))
+    parts = dict(zip(names, split(whole, ratios), strict=True))
     return {name: parts.get(name, 0) for name in wanted}
 
 

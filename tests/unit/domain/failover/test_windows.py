@@ -24,7 +24,8 @@ MONTH_NAMES = [*windows.MONTHS, *(str(number) for number in range(1, 13))]
 
 def _field(low: int, high: int) -> st.SearchStrategy[str]:
     number = st.integers(low, high)
-    pair = st.tuples(number, number).map(sorted)
+    # croniter takes `7-7` for every value; it is one value to us, as it is to cron.
+    pair = st.tuples(number, number).filter(lambda p: p[0] != p[1]).map(sorted)
     part = st.one_of(
         st.just("*"),
         number.map(str),
@@ -49,7 +50,7 @@ SCHEDULES = st.builds(
 MOMENTS = st.integers(1_700_000_000, 1_900_000_000)
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(SCHEDULES, MOMENTS)
 def test_the_next_and_the_last_time_are_those_of_croniter(schedule: str, moment: int) -> None:
     now = datetime.fromtimestamp(moment, UTC)
