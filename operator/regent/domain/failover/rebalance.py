@@ -46,6 +46,10 @@ def single_active(snapshot: Snapshot, cooldown: Cooldown) -> Plan | Hold | Stead
 
     Called when no trigger holds for the active region.
     """
+    if not snapshot.state.distribution.get(snapshot.state.active_region):
+        # A run was overtaken and its shares were never recorded: what the targets hold now is a newer leader's word,
+        # and a Rebalance would overrule it with a higher epoch.
+        return None
     broken = _broken_share(snapshot, cooldown)
     if broken is not None:
         return broken
