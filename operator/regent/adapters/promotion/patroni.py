@@ -322,14 +322,16 @@ class PatroniDriver:
     async def _other_history(self, source: str, old: Seen, to: str, new: Seen) -> str:
         """Say why the positions of the two may belong to different histories; "" when they are of one.
 
-        That the old primary streams *from the new side* is the proof: PostgreSQL streams a timeline only to those whose
-        timeline is in its own history. The timelines that Patroni tells of standbys are too low until their next
-        restartpoint, so a lower one means nothing; a higher one does.
+        That the new side streams to the old primary is the proof: PostgreSQL streams a timeline only after it has found
+        it in its own history. The timelines that Patroni tells of standbys are too low until their next restartpoint,
+        so a lower one means nothing; a higher one does.
         """
         address = await self._address(to, fresh=False)
         followed = (old.standby_of or {}).get("host")
         if followed != address.host:
             return f"{source} follows {followed}, and not {to} at {address.host}"
+        if old.name not in new.followers:
+            return f"{to} does not stream to {old.name} of {source} yet: their histories may differ"
         if old.timeline is not None and new.timeline is not None and new.timeline > old.timeline:
             return f"{source} is on timeline {old.timeline}, {to} on {new.timeline}"
         return ""

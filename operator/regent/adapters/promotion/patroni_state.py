@@ -36,6 +36,9 @@ class Seen:
     """Bytes of WAL: flushed (not in recovery) or replayed (in recovery)."""
     streaming: bool = False
     """In recovery with a running WAL receiver. PostgreSQL starts one only after it has replayed all WAL of its own."""
+    followers: frozenset[str] = frozenset()
+    """Names of the members that PostgreSQL here streams to. It begins to stream only after it has found the follower's
+    timeline in its own history."""
     timeline: int | None = None
     identifier: str = ""
     """`database_system_identifier`: equal in databases that are copies of one another."""
@@ -58,6 +61,7 @@ def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
         recovering=recovering,
         position=written if replayed is None else replayed,
         streaming=bool(recovering) and status.get("replication_state") == "streaming",
+        followers=_followers(status.get("replication")),
         timeline=_whole(status.get("timeline")),
         identifier=str(status.get("database_system_identifier", ""))[:64],
         paused=bool(status.get("pause") or config.get("pause")),
@@ -172,6 +176,15 @@ class PatroniSettings:
             credentials=str((settings.get("credentialsSecretRef") or {}).get("name") or ""),
             authority=str((settings.get("caSecretRef") or {}).get("name") or ""),
         )
+
+
+def _followers(replication: object) -> frozenset[str]:
+    entries = [item for item in replication if isinstance(item, dict)] if isinstance(replication, list) else []
+    return frozenset(
+        str(item.get("application_name", ""))[:253]
+        for item in entries[:1000]
+        if item.get("state") in ("streaming", "catchup")
+    )
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
