@@ -1,0 +1,77 @@
+"""A scene whose regions are databases: a writer service in each behind the gateway, PostgreSQL under Patroni below it.
+
+The first region has the primary at the start. Clients write through the gateway (`writer`), the policy promotes the
+database before it moves their traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Self
+
+from testbed.database.cluster import Databases
+from testbed.database.region import Database
+from testbed.database.writer import WriterLoop
+from testbed.gateway import Backend
+from testbed.network import NetworkNamespaces
+from testbed.scene import Scene, manifests
+
+Json = dict[str, Any]
+CREDENTIALS = "patroni"
+"""Name of the Secret with the credentials of Patroni's REST API."""
+
+
+class DatabaseScene(Scene):
+    """Context manager, as `Scene`; `databases[name]` is a region's database, for breaking it."""
+
+    databases: Databases
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            network = stack.enter_context(NetworkNamespaces())
+            self.databases = stack.enter_context(Databases(self.names, network=network, application=self.app))
+            self.cluster.create_namespace(self.namespace)
+            stack.callback(self.cluster.delete_namespace, self.namespace)
+            stack.callback(self._remove_objects)
+            self.cluster.apply(self._secret())
+            self.publish()
+            self._stack = stack.pop_all()
+        return self
+
+    def publish(self, weights: Mapping[str, int] | None = None) -> None:
+        """Make Services, EndpointSlices and the route, and wait until the gateway serves them."""
+        backends = [Backend(region=item.name, address=item.address, port=item.app_port) for item in self.databases]
+        self.gateway.publish(self.app, backends, namespace=self.namespace, weights=weights, hostnames=[self.host])
+
+    def region_manifest(self, name: str, **spec: Any) -> Json:
+        """The Region object of one region: healthy while the writer service there has a database that answers."""
+        defaults = {"endpoint": self.databases[name].app_url, "priority": 100 - 10 * self.names.index(name)}
+        return manifests.region(name, **{**defaults, **spec})
+
+    def policy_manifest(self, name: str = "", **spec: Any) -> Json:
+        """The policy over all regions, with the promotion step `db`."""
+        clusters = [{"region": item.name, "url": item.patroni_url} for item in self.databases]
+        patroni = {"clusters": clusters, "credentialsSecretRef": {"name": CREDENTIALS}}
+        step = {"name": "db", "type": "Patroni", "timeout": "30s", "patroni": patroni}
+        return super().policy_manifest(name, **{"promotion": {"steps": [step]}, **spec})
+
+    def writer(self, *, interval: float = 0.02, first: int = 1) -> WriterLoop:
+        """A client that writes increasing integers through the gateway."""
+        return WriterLoop(self.gateway.url, host=self.host, interval=interval, first=first)
+
+    def primary(self) -> Database:
+        """The one database that takes writes; AssertionError when it is not exactly one."""
+        found = [item for item in self.databases if item.status("/primary")[0] == 200]
+        if len(found) != 1:
+            raise AssertionError(f"primaries are {[item.name for item in found]}")
+        return found[0]
+
+    def _secret(self) -> Json:
+        secrets = self.databases.secrets
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": CREDENTIALS, "namespace": self.namespace},
+            "stringData": {"username": secrets.rest_user, "password": secrets.rest_password},
+        }
