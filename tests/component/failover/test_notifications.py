@@ -157,6 +157,8 @@ async def test_a_hold_and_what_a_person_can_do_are_told_once_and_again_when_they
         for turn in (1, 2):
             world.tracker.down(EU)
             await world.visit()
+            world.clock.advance(5.0)
+            world.tracker.fresh()
             await world.visit()
             await world.told()
             assert types(receiver.messages[2 * (turn - 1) :]) == ["blocked", "action-required"]
