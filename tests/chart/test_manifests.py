@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from make.chart.manifests import FILES
-from regent.adapters.promotion.rules import IDENTITY, step_rules
+from regent.adapters.promotion.rules import member_roles
 from testbed.toolchain import ensure
 from tests.chart_render import only, render_chart
 
@@ -58,8 +58,9 @@ def test_the_component_adds_the_stamp_also_in_another_namespace(tmp_path: Path) 
 def test_a_member_clusters_account_has_what_the_steps_need_and_can_prove_its_cluster() -> None:
     objects = kustomize("member")
     granted = [rule for obj in objects if obj["kind"] == "ClusterRole" for rule in obj["rules"]]
-    needed = [IDENTITY, *(rule for rules in step_rules().values() for rule in rules)]
+    needed = [rule for rules in member_roles().values() for rule in rules]
     assert sorted(granted, key=str) == sorted(needed, key=str)
+    assert {"namespaces", "httproutes", "deployments"} <= {name for rule in granted for name in rule["resources"]}
     assert all("*" not in rule["resources"] + rule["verbs"] for rule in granted)
     account = only(objects, "ServiceAccount")["metadata"]
     for obj in objects:

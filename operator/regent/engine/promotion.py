@@ -110,3 +110,8 @@ class MemberAccess(Protocol):
             PromotionProblemError: the Region or its Secret is wrong; says what to do.
         """
         ...
+
+    def shared(self, first: str, second: str) -> bool:
+        """Say whether the objects of both regions are in one cluster, as far as their Regions tell. Then an object of
+        one name in one namespace is the same object for both, and cannot have two roles."""
+        ...

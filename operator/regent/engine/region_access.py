@@ -115,6 +115,16 @@ class RegionAccess:
                 "KubeconfigRefused", f"the kubeconfig of region {region} is refused: {error}"
             ) from error
 
+    def shared(self, first: str, second: str) -> bool:
+        """Say whether both are in the hub, or name the same cluster; see the port."""
+        try:
+            one, other = self._reference(first), self._reference(second)
+        except PromotionProblemError:
+            return False  # said by whoever wants to go there
+        if one is None or other is None:
+            return one is other
+        return one.uid == other.uid if one.uid and other.uid else one.kubeconfig == other.kubeconfig
+
     async def close(self) -> None:
         """Close all connections."""
         for region, reference in list(self._used.items()):

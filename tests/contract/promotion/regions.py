@@ -52,6 +52,7 @@ class Member:
         """Apply what a person applies in a member cluster."""
         plane.apply(DEPLOY / "account.yaml")
         plane.apply(DEPLOY / "roles")
+        plane.apply(DEPLOY / "fence.yaml")
         kubeconfig = plane.service_account_kubeconfig("regent-system", "regent").read_text()
         return cls(plane, kubeconfig, plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
 

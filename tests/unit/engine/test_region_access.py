@@ -204,3 +204,23 @@ async def test_a_connection_without_a_proof_ends_with_its_region_too() -> None:
     bench.region(None)
     await bench.access.close()
     assert not bench.members.open
+
+
+async def test_which_regions_share_a_cluster() -> None:
+    bench = Bench()
+    bench.region(None, "h1")
+    bench.region(None, "h2")
+    for name, cluster in {
+        "a": {"secret": "a", "uid": UID},
+        "b": {"secret": "b", "uid": UID},
+        "c": {"secret": "a"},
+        "d": {"secret": "d"},
+    }.items():
+        bench.region(cluster, name)
+    shared = bench.access.shared
+    assert shared("h1", "h2")
+    assert shared("a", "b"), "two kubeconfigs of one cluster"
+    assert shared("a", "c"), "one kubeconfig"
+    assert not shared("a", "d")
+    assert not shared("h1", "a")
+    assert not shared("h1", "nobody")

@@ -76,6 +76,15 @@ def operator_rules(source: Path = SOURCE, *, lease_name: str = "regent") -> dict
     }
 
 
+def rules_of_calls(folder: str, source: Path = SOURCE) -> list[_Rule]:
+    """Return the rules for what the modules of one folder (`adapters/traffic`) call, without watches."""
+    return grouped_rules(
+        need
+        for path in sorted((source / folder).rglob("*.py"))
+        for need in _calls_of(path.relative_to(source).as_posix(), ast.parse(path.read_text(), path.name))
+    )
+
+
 def _watched() -> Iterator[_Need]:
     for watch in WATCHED:
         for verb in ("list", "watch"):

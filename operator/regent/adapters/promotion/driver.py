@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regent.adapters.promotion.objects import Objects
-from regent.domain.errors import UnavailableError
+from regent.domain.errors import PromotionProblemError, UnavailableError
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep
@@ -18,6 +18,9 @@ from regent.engine.ports import Clock
 class ObjectDriver(ABC):
     """A step about one Kubernetes object in each region. Implements the parts of
     `regent.engine.promotion.PromotionDriver` that are the same for all kinds."""
+
+    one_for_each_region = False
+    """Whether the objects have names of their own in each region, so that regions may share a cluster."""
 
     def __init__(self, policy: PolicySpec, step: PromotionStep, objects: Objects, clock: Clock) -> None:
         self._policy = policy
@@ -32,6 +35,7 @@ class ObjectDriver(ABC):
 
     async def observe(self, region: str) -> RoleState:
         """Look at the object; see the port."""
+        self._refuse_shared(region)
         try:
             return await self._look(region)
         except UnavailableError as error:
@@ -60,6 +64,19 @@ class ObjectDriver(ABC):
     @abstractmethod
     async def _look(self, region: str) -> RoleState:
         """Look at the object; raises what the port allows, and UnavailableError when it cannot be asked."""
+
+    def _refuse_shared(self, region: str) -> None:
+        """Raise PromotionProblemError when the object is that of another region too: demoting one side would be
+        demoting the other. Seen at the first look, long before a failover."""
+        if self.one_for_each_region:
+            return
+        for other in self._policy.regions:
+            if other.name != region and self._objects.shared(region, other.name):
+                raise PromotionProblemError(
+                    "SameCluster",
+                    f"promotion step {self._step.name}: {region} and {other.name} are in the same cluster, so its "
+                    "object would be one for both: give each region a cluster of its own (Region spec.cluster)",
+                )
 
     def _absent(self, region: str, kind: str, name: str) -> RoleState:
         return RoleState(

@@ -23,6 +23,7 @@ from regent.engine.resources import JOBS
 
 POLICY_LABEL = "regent.dev/policy-uid"
 STEP_LABEL = "regent.dev/step"
+REGION_LABEL = "regent.dev/region"
 MANAGED_LABEL = "regent.dev/managed-by"
 RUN_ANNOTATION = "regent.dev/failover"
 DEMOTED_ANNOTATION = "regent.dev/demoted"
@@ -30,6 +31,8 @@ DEMOTED_ANNOTATION = "regent.dev/demoted"
 
 class JobDriver(ObjectDriver):
     """Runs one Job. `step.settings`: template."""
+
+    one_for_each_region = True
 
     async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
         """Create the run's Job, unless it is there."""
@@ -86,7 +89,8 @@ class JobDriver(ObjectDriver):
         await self._objects.change(region, JOBS, str(job["metadata"]["name"]), fence=fence, edit=edit)
 
     async def _jobs(self, region: str) -> list[Object]:
-        selector = f"{POLICY_LABEL}={self._policy.uid},{STEP_LABEL}={self._step.name}"
+        """Return the step's Jobs in the region, which may share its cluster with others."""
+        selector = f"{POLICY_LABEL}={self._policy.uid},{STEP_LABEL}={self._step.name},{REGION_LABEL}={region}"
         return list(await self._objects.listed(region, JOBS, selector=selector))
 
     def _job(self, region: str, fence: Fence, run: str) -> Object:
@@ -101,6 +105,7 @@ class JobDriver(ObjectDriver):
                 MANAGED_LABEL: "regent",
                 POLICY_LABEL: self._policy.uid,
                 STEP_LABEL: self._step.name,
+                REGION_LABEL: region,
             },
             "annotations": {
                 **(given.get("annotations") or {}),

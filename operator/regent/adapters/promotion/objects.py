@@ -61,6 +61,10 @@ class Objects:
         """The namespace of the objects."""
         return self._namespace
 
+    def shared(self, first: str, second: str) -> bool:
+        """Say whether both regions' objects are in one cluster."""
+        return self._members.shared(first, second)
+
     async def discover(self, region: str, api_version: str, kind: str) -> Resource | None:
         """Return where a kind is served in the region; None when it is not known there."""
         with self._problems(region, f"find {kind}"):

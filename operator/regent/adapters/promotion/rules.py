@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from regent.adapters.kubernetes.rbac import grouped_rules
+from regent.adapters.kubernetes.rbac import grouped_rules, rules_of_calls
 from regent.adapters.promotion.factory import OWN
 
 IDENTITY: dict[str, Any] = {
@@ -27,3 +27,10 @@ def step_rules() -> dict[str, list[dict[str, Any]]]:
         kind.value: grouped_rules((resource, verb, "") for resource, verbs in access.items() for verb in verbs)
         for kind, (_, access) in OWN.items()
     }
+
+
+def member_roles() -> dict[str, list[dict[str, Any]]]:
+    """Return what the account in a member cluster needs, by the name of the role: to prove the cluster, for traffic
+    targets that live there, and for each kind of promotion step."""
+    steps = {kind.lower(): rules for kind, rules in step_rules().items()}
+    return {"identity": [IDENTITY], "targets": rules_of_calls("adapters/traffic"), **steps}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from regent.adapters.promotion import cron_job
+from regent.domain.errors import PromotionProblemError
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.options import StepKind
 from regent.domain.failover.roles import Role
@@ -71,3 +74,14 @@ async def test_promote_demote_restore_and_no_more_rights_than_declared() -> None
     await made(members).restore(EU, before, fence=NEW, run=RUN)
     assert (await made(members).observe(EU)).snapshot == before
     assert members.used() == {(kind.plural, verb) for kind, verbs in cron_job.ACCESS.items() for verb in verbs}
+
+
+async def test_two_regions_in_one_cluster_are_refused_at_the_first_look() -> None:
+    members = FakeMembers()
+    put(members, suspend=False)
+    driver = driver_of(members, StepKind.CRON_JOB, {"name": "nightly"}, regions=(EU, "us", "ap"))
+    assert (await driver.observe(EU)).role is Role.ACTIVE
+    members.together = {EU, "ap"}
+    with pytest.raises(PromotionProblemError, match="eu and ap are in the same cluster") as caught:
+        await driver.observe(EU)
+    assert caught.value.reason == "SameCluster"

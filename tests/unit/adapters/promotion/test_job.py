@@ -50,6 +50,7 @@ async def test_it_runs_once_for_a_run_and_is_active_when_it_has_succeeded() -> N
         "regent.dev/managed-by": "regent",
         "regent.dev/policy-uid": "policy-uid",
         "regent.dev/step": "step",
+        "regent.dev/region": EU,
     }
     assert job["metadata"]["annotations"]["regent.dev/fence"] == str(NOW)
     assert job["spec"] == TEMPLATE["spec"]
@@ -131,3 +132,13 @@ async def test_a_newer_run_has_been_here() -> None:
     with pytest.raises(FencedOffError):
         await made(members).demote(EU, successor="us", fence=NOW, run=RUN)
     assert len(await jobs(members)) == 1
+
+
+async def test_regions_may_share_a_cluster() -> None:
+    members = FakeMembers()
+    members.together = {EU, "us"}
+    members.clusters["us"] = members.clusters[EU]
+    driver = driver_of(members, StepKind.JOB, {"template": TEMPLATE}, regions=(EU, "us"))
+    await driver.promote(EU, source="us", fence=NOW, run=RUN)
+    assert (await driver.observe("us")).role is Role.STANDBY
+    assert (await driver.observe(EU)).role is Role.CHANGING
