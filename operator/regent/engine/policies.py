@@ -257,7 +257,9 @@ class PolicyReconciler:
             reports=reports,
             problem=problem,
             action=action,
-            receivers=self._receivers.problem(spec) if self._receivers is not None else None,
+            receivers=self._receivers.problem(spec, [target.spec for target in context.targets])
+            if self._receivers is not None
+            else None,
         )
         now = rfc3339(self._clock.wall())
         await self._status.transact(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from regent.domain.conditions import Condition
 from regent.domain.errors import ReceiverError
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import HttpReceiver, StepKind
+from regent.domain.traffic.targets import TargetSpec
 from regent.engine.ports import Clock
 from regent.engine.receivers import SigningKeys
 
@@ -51,10 +52,10 @@ class ReceiverChecks:
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._wake = asyncio.Event()
 
-    def problem(self, spec: PolicySpec) -> Condition | None:
+    def problem(self, spec: PolicySpec, targets: Iterable[TargetSpec] = ()) -> Condition | None:
         """What is wrong with the receivers, as far as it is known: the condition Ready that the policy should show."""
         key = (spec.namespace, spec.name)
-        receivers = {what: receiver for what, receiver in signed_receivers(spec) if receiver.secret}
+        receivers = {what: receiver for what, receiver in receivers_of(spec, targets) if receiver.secret}
         if not receivers:
             self._watched.pop(key, None)
             return None
@@ -106,7 +107,7 @@ class ReceiverChecks:
         return None
 
 
-def signed_receivers(spec: PolicySpec) -> Iterator[tuple[str, HttpReceiver]]:
+def receivers_of(spec: PolicySpec, targets: Iterable[TargetSpec]) -> Iterator[tuple[str, HttpReceiver]]:
     """Every receiver of a policy with what it is for, as the spec names it."""
     options = spec.options
     for hook in options.hooks:
@@ -117,3 +118,6 @@ def signed_receivers(spec: PolicySpec) -> Iterator[tuple[str, HttpReceiver]]:
             yield f"promotion step {step.name}", HttpReceiver(url=str(step.settings["url"]), secret=secret)
     for number, notification in enumerate(options.notifications):
         yield f"notifications[{number}]", notification.receiver
+    for target in targets:
+        if target.webhook is not None:
+            yield f"target {target.ref}", HttpReceiver(url=target.webhook.url, secret=target.webhook.secret)

@@ -66,6 +66,7 @@ async def checked(**spec: Any) -> AsyncIterator[CheckedWorld]:
         ({"notifications": [NOTE]}, "notifications[0]: Secret shop/note-key does not exist"),
         ({"hooks": {"beforeFailover": [HOOK]}}, "hook check: Secret shop/hook-key does not exist"),
         ({"promotion": {"steps": [STEP]}}, "promotion step db: Secret shop/db-key does not exist"),
+        ({"targets": [{"webhook": STEP["http"]}]}, "Secret shop/db-key does not exist"),
     ],
 )
 async def test_a_missing_key_is_shown_before_it_is_needed(spec: dict[str, Any], said: str) -> None:

@@ -11,13 +11,23 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from regent.adapters.egress.messages import Event, EventData, Message, PromotionRequest, Refusal, RoleAnswer, SyncAnswer
+from regent.adapters.traffic.webhook import DistributionMessage
 
-MODELS: tuple[type[Message], ...] = (Event, EventData, PromotionRequest, RoleAnswer, SyncAnswer, Refusal)
+MODELS: tuple[type[Message], ...] = (
+    Event,
+    EventData,
+    PromotionRequest,
+    RoleAnswer,
+    SyncAnswer,
+    Refusal,
+    DistributionMessage,
+)
 
 _INTRODUCTION = """# Receivers: what Regent posts to your endpoints
 
-Hooks, notifications and promotion steps of type HTTP are POST requests with a JSON body to a URL of yours. This page is
-generated from the models by `make generate`; `receivers.schema.json` beside it holds the same models as a JSON schema.
+Hooks, notifications, promotion steps of type HTTP and webhook targets are POST requests with a JSON body to a URL of
+yours. This page is generated from the models by `make generate`; `receivers.schema.json` beside it holds the same
+models as a JSON schema.
 
 ## Every request
 
@@ -86,6 +96,14 @@ An answer to `observe` that is not exactly this counts as role Unknown: nothing 
 """
 
 
+_WEBHOOK = """## Webhook targets
+
+A target of kind webhook is told the distribution whenever it changes, and once more after a restart or a change of
+leader. 2xx acknowledges it. A receiver that refuses or is away is told again, with pauses of up to a minute; the
+target shows that in `status.targets`, and the run goes on with its other targets.
+"""
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema of all messages, one definition each."""
     _, found = models_json_schema([(model, "validation") for model in MODELS], by_alias=True)
@@ -102,7 +120,7 @@ def reference() -> str:
     parts = [_INTRODUCTION, _EVENTS]
     parts += [_table(definitions, "Event"), _table(definitions, "EventData"), _PROMOTION]
     parts += [_table(definitions, name) for name in ("PromotionRequest", "RoleAnswer", "SyncAnswer", "Refusal")]
-    return "\n".join(parts)
+    return "\n".join([*parts, _WEBHOOK, _table(definitions, "DistributionMessage")])
 
 
 def _table(definitions: dict[str, Any], name: str) -> str:
