@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from regent.adapters.egress.signing import parse_keys
+from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.errors import ForbiddenError, UnavailableError
 from regent.engine.receiver_checks import INTERVAL, ReceiverChecks
 from regent.engine.receivers import FRESH_FOR, ReceiverSecrets
@@ -66,7 +67,6 @@ async def checked(**spec: Any) -> AsyncIterator[CheckedWorld]:
         ({"notifications": [NOTE]}, "notifications[0]: Secret shop/note-key does not exist"),
         ({"hooks": {"beforeFailover": [HOOK]}}, "hook check: Secret shop/hook-key does not exist"),
         ({"promotion": {"steps": [STEP]}}, "promotion step db: Secret shop/db-key does not exist"),
-        ({"targets": [{"webhook": STEP["http"]}]}, "Secret shop/db-key does not exist"),
     ],
 )
 async def test_a_missing_key_is_shown_before_it_is_needed(spec: dict[str, Any], said: str) -> None:
@@ -74,6 +74,20 @@ async def test_a_missing_key_is_shown_before_it_is_needed(spec: dict[str, Any], 
         ready = await world.noticed()
         assert (ready["status"], ready["reason"]) == ("False", "SecretNotFound")
         assert said in ready["message"]
+
+
+async def test_webhook_targets_count_too() -> None:
+    async with checked(notifications=[NOTE]) as world:
+        await world.noticed()
+        world.secret("note-key", b"k" * 32)
+        obj = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+        assert obj is not None
+        spec, targets = policy_spec({**obj, "spec": {**obj["spec"], "targets": [{"webhook": STEP["http"]}]}})
+        seen = world.changes
+        world.checks.problem(spec, targets)
+        await until(lambda: world.changes > seen)
+        problem = world.checks.problem(spec, targets)
+        assert problem is not None and "Secret shop/db-key does not exist" in problem.message
 
 
 async def test_it_is_ready_again_when_the_key_is_there() -> None:
