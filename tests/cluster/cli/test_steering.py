@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import signal
+import subprocess
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -65,3 +71,39 @@ def test_an_override_moves_the_shares_and_its_end_restores_them(desk: Desk) -> N
     eventually(lambda: shares(desk) == {"west": 70, "central": 30, "east": 0}, what="the override", timeout=15)
     assert desk.run("traffic", "set", "--clear").returncode == 0
     eventually(lambda: shares(desk) == {"west": 100, "central": 0, "east": 0}, what="its end", timeout=15)
+
+
+def test_ctrl_c_stops_the_following_and_not_the_run(desk: Desk) -> None:
+    desk.put_policy()
+    command = desk.command("failover", "execute", "west", "central", "--schedule", "2100-01-01T00:00:00Z", "--wait")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    (run,) = eventually(
+        lambda: [item for item in desk.runs() if (item.get("status") or {}).get("phase")], what="the run", timeout=20
+    )
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    name = run["metadata"]["name"]
+    assert process.returncode == 1
+    assert f"{name} goes on. To stop it before it commits: regent failover cancel {name}" in said
+    assert "Traceback" not in said
+    assert desk.run("failover", "cancel", name).returncode == 0
+
+
+def test_on_a_terminal_the_steps_are_shown_as_they_go(desk: Desk) -> None:
+    desk.put_policy()
+    ours, theirs = pty.openpty()
+    command = desk.command("failover", "execute", "west", "central", "--output", "json")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal is an error on Linux
+            while part := os.read(ours, 65_536):
+                shown += part
+        answer = process.stdout.read() if process.stdout else b""
+    os.close(ours)
+    assert process.returncode == 0
+    assert "Commit" in shown.decode()
+    assert "✓" in shown.decode()
+    assert json.loads(answer)["status"]["phase"] == "Succeeded"  # the picture leaves the document alone
