@@ -319,3 +319,17 @@ def test_a_refusal_names_the_permission(shop: CommandLine) -> None:
     assert result.exit_code == 1
     assert "you may not create failovers.regent.dev in namespace shop" in result.output
     assert "-editor" in result.output
+
+
+def test_another_run_of_the_same_name_is_not_taken_for_it(shop: CommandLine) -> None:
+    """It was deleted and made anew by somebody else: its success is not ours."""
+
+    def replaced() -> None:
+        for run in runs(shop):
+            shop.cluster._objects[FAILOVERS].clear()
+            metadata = {"name": run["metadata"]["name"], "namespace": "shop", "uid": "another"}
+            shop.cluster.put(FAILOVERS, {**run, "metadata": metadata, "status": {"phase": "Succeeded"}})
+
+    shop.meanwhile = replaced
+    result = shop.run("failover", "execute", FROM, TO)
+    assert (result.exit_code, "was deleted before it ended" in result.stderr) == (1, True)

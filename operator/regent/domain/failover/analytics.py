@@ -274,8 +274,8 @@ def _recovery(runs: Sequence[RunFacts]) -> Recovery:
         if since is not None and run.type is RunType.FAILBACK:
             returned.append(run.completion_time - since)
         if run.type is RunType.FAILOVER and run.trigger in FAULTS:
-            # The first run that left a region is the one that counts: traffic has been away from there since.
-            away.setdefault((run.policy, run.source), run.completion_time)
+            # The last run that left a region counts: traffic was back before it, even if that run was pruned.
+            away[run.policy, run.source] = run.completion_time
     return Recovery(
         rolled_back=sum(run.outcome is Outcome.ROLLED_BACK for run in runs),
         not_rolled_back=sum(run.outcome is Outcome.FAILED and run.committed for run in runs),

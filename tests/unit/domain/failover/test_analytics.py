@@ -128,7 +128,14 @@ def test_regions_are_counted_by_what_moved() -> None:
     assert (found["central"].left, found["central"].entered, found["central"].faults) == (1, 2, 0)
 
 
-def test_recovery_counts_the_time_away_from_the_first_failure() -> None:
+def test_a_return_that_was_pruned_is_inferred_from_the_next_failure() -> None:
+    runs = [fault("a", HOUR), fault("b", 3 * HOUR), failback("c", 5 * HOUR)]
+    found = analyse(runs, totals={}, until=6 * HOUR).recovery
+    assert found.away is not None
+    assert (found.away.count, found.away.longest) == (1, 2 * HOUR)
+
+
+def test_recovery_counts_the_time_away_over_several_moves() -> None:
     onwards = fault("b", 2 * HOUR, source="central", to="east", before=CENTRAL, after={"east": 100})
     home = failback("c", 5 * HOUR, source="east")
     found = analyse([fault("a", HOUR), onwards, home], totals={}, until=6 * HOUR).recovery
@@ -162,8 +169,9 @@ def test_the_trend_is_weighed_by_time() -> None:
 
 
 def test_the_trend_bears_clocks_that_disagree() -> None:
-    (trend,) = analyse([fault("a", 100.0, start_time=100.0)], totals={}, until=50.0).trends
-    assert trend.average == {"west": 0, "central": 100}
+    for start, until in ((100.0, 50.0), (120.0, 200.0)):
+        (trend,) = analyse([fault("a", 100.0, start_time=start)], totals={}, until=until).trends
+        assert trend.average == {"west": 0, "central": 100}
 
 
 def test_policies_have_trends_of_their_own() -> None:
