@@ -23,6 +23,7 @@ from regent.adapters.clock import LeaseClock, SystemClock
 from regent.adapters.egress.receivers import Receivers
 from regent.adapters.host import HostSignals
 from regent.adapters.kopf.bridge import WatchBridge
+from regent.adapters.kubernetes.alone import Alone
 from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import Connection, connect
 from regent.adapters.kubernetes.events import EventRecorder
@@ -38,7 +39,6 @@ from regent.adapters.traffic.verification import DataPlaneVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
-from regent.domain.errors import ClusterError
 from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.alignment import Alignment
 from regent.engine.clock_check import ClockCheck
@@ -71,19 +71,6 @@ from regent.settings import Settings
 
 log = logging.getLogger("regent")
 
-CONTACT = 1.0
-"""Seconds between looks at the API server where no lease is renewed: silence of it tells that we are cut off."""
-
-
-class Alone:
-    """Leadership without a lease, for development: this process believes that no other runs."""
-
-    leading = True
-    transitions = 0
-
-    def check(self) -> None:
-        """Always passes."""
-
 
 class Operator:
     """All parts of one replica. `run` returns the exit code."""
@@ -105,7 +92,8 @@ class Operator:
         self._clusters = (self._cluster, self._failover_cluster, self._lease_cluster)
 
         self._elector = self._make_elector() if settings.leader_election.enabled else None
-        self._leadership: Leadership = self._elector or Alone()
+        self._alone = Alone(self._lease_cluster)
+        self._leadership: Leadership = self._elector or self._alone
         self._recorder = EventRecorder(self._cluster, instance=self._identity, clock=clock, metrics=metrics)
 
         self._store = Store(watch.resource for watch in WATCHED)
@@ -149,9 +137,8 @@ class Operator:
         )
         PolicyWatch(store=self._store, tracker=self._tracker, queue=self._queue)
         self._members = MemberClusterPool(clock=clock, metrics=metrics)
-        region_secrets = RegionSecrets(
-            cluster=self._cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
-        )
+        secrets_by = partial(RegionSecrets, namespace=settings.namespace, allowed=settings.secret_namespaces)
+        region_secrets = secrets_by(cluster=self._cluster)
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
@@ -159,9 +146,7 @@ class Operator:
             store=self._store,
             read_reference=lambda region: region_plan(region).facts.cluster,
             # Over the failover's connections, and with a pool of its own: see the module.
-            secrets=RegionSecrets(
-                cluster=self._failover_cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
-            ),
+            secrets=secrets_by(cluster=self._failover_cluster),
             members=MemberClusterPool(clock=clock, metrics=metrics),
             hub=lambda account: self._failover_cluster.acting_as(account) if account else self._failover_cluster,
             clock=clock,
@@ -340,7 +325,7 @@ class Operator:
         if self._elector is not None:
             add("lease", self._elector.run)
         else:
-            add("contact", self._contact)
+            add("contact", self._alone.run)
         add("lead", self._lead)
 
     async def _begin(self) -> None:
@@ -362,14 +347,6 @@ class Operator:
                 priority = Priority.LOW if resource == REGIONS else Priority.NORMAL
                 self._queue.add(Key(resource, metadata.get("namespace", ""), metadata["name"]), priority=priority)
         await self._workers.run()
-
-    async def _contact(self) -> None:
-        while True:
-            try:
-                await self._lease_cluster.ping()
-            except ClusterError as error:
-                log.debug("API server did not answer: %s", error)
-            await asyncio.sleep(CONTACT)
 
     def _on_signal(self, number: int) -> None:
         log.info("Stopping", extra={"signal": signal.Signals(number).name})
