@@ -20,7 +20,6 @@ import uvloop
 from regent import __version__
 from regent.adapters import logging as logs
 from regent.adapters.clock import LeaseClock, SystemClock
-from regent.adapters.egress.receivers import Receivers
 from regent.adapters.host import HostSignals
 from regent.adapters.kopf.bridge import WatchBridge
 from regent.adapters.kubernetes.alone import Alone
@@ -31,43 +30,25 @@ from regent.adapters.kubernetes.lease import LeaseElector, request_timeout
 from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.probes.prober import ProbePool
-from regent.adapters.promotion.factory import PromotionDrivers, object_drivers
-from regent.adapters.promotion.patroni import patroni_steps
-from regent.adapters.promotion.patroni_api import Clients as PatroniClients
-from regent.adapters.traffic.factory import Targets
-from regent.adapters.traffic.verification import DataPlaneVerifier
-from regent.api.v1alpha1.convert_failover import run_spec
-from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
-from regent.engine.agent_isolation import AgentIsolation
-from regent.engine.alignment import Alignment
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
-from regent.engine.hooks import HookCalls
-from regent.engine.policies import PolicyReconciler
-from regent.engine.policy_secrets import PolicySecrets
-from regent.engine.policy_watch import PolicyWatch
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
-from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.reconcile import Reconciler, Workers
-from regent.engine.region_access import RegionAccess
 from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
-from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
 from regent.engine.resync import WATCHED, Resync
-from regent.engine.role_watch import RoleWatch
-from regent.engine.runs import RunExecutor
-from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from regent.engine.supervise import Supervisor
 from regent.server import liveness
 from regent.server.operational import Check, Heartbeat, OperationalServer
 from regent.settings import Settings
+from regent.wiring_failover import FailoverParts
 
 log = logging.getLogger("regent")
 
@@ -109,17 +90,6 @@ class Operator:
             metrics=metrics,
             install_signal_handlers=self.install_signal_handlers,
         )
-        self._receivers = Receivers(
-            allow_loopback=settings.egress.allow_loopback,
-            cluster=self._failover_cluster,
-            clock=clock,
-            chance=random.random,
-            nonce=partial(secrets.token_hex, 8),
-            metrics=metrics,
-        )
-        self._hooks = HookCalls(self._receivers.hooks(), answered=self._policy_due)
-        self._receiver_checks = ReceiverChecks(self._receivers.secrets, clock=clock, changed=self._policy_due)
-        self._notifier = self._receivers.notifier(leadership=self._leadership, recorder=self._recorder)
         self._probes = ProbePool()
         self._tracker = HealthTracker(
             prober=self._probes,
@@ -128,43 +98,23 @@ class Operator:
             signals=HostSignals([lambda of=cluster: of.last_answer for cluster in self._clusters]),  # type: ignore[misc]
             metrics=metrics,
         )
-        self._snapshots = Snapshots(
-            store=self._store,
-            tracker=self._tracker,
-            clock=clock,
-            startup_grace=settings.failover.startup_grace,
-            suspend_all=lambda: settings.failover.suspend_all,
-        )
-        PolicyWatch(store=self._store, tracker=self._tracker, queue=self._queue)
         self._members = MemberClusterPool(clock=clock, metrics=metrics)
-        secrets_by = partial(RegionSecrets, namespace=settings.namespace, allowed=settings.secret_namespaces)
-        region_secrets = secrets_by(cluster=self._cluster)
+        region_secrets = RegionSecrets(
+            cluster=self._cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
+        )
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
-        self._access = RegionAccess(
+        self._failover = FailoverParts(
+            settings,
+            cluster=self._failover_cluster,
             store=self._store,
-            read_reference=lambda region: region_plan(region).facts.cluster,
-            # Over the failover's connections, and with a pool of its own: see the module.
-            secrets=secrets_by(cluster=self._failover_cluster),
-            members=MemberClusterPool(clock=clock, metrics=metrics),
-            hub=lambda account: self._failover_cluster.acting_as(account) if account else self._failover_cluster,
-            clock=clock,
-        )
-        self._patroni = PatroniClients(allow_loopback=settings.egress.allow_loopback)
-        databases = patroni_steps(
-            clients=self._patroni, secrets=PolicySecrets(cluster=self._failover_cluster, clock=clock), clock=clock
-        )
-        self._drivers = PromotionDrivers(
-            {**object_drivers(self._access, clock=clock), **self._receivers.steps(), **databases}
-        )
-        self._role_watch = RoleWatch(
-            store=self._store,
-            read_policy=policy_spec,
-            drivers=self._drivers,
             queue=self._queue,
+            tracker=self._tracker,
             leadership=self._leadership,
+            recorder=self._recorder,
             clock=clock,
+            metrics=metrics,
         )
         self._setup = RegionSetup(
             store=self._store,
@@ -216,9 +166,7 @@ class Operator:
             await self._tracker.close()
             await self._probes.close()
             await self._members.close()
-            self._receivers.close()
-            self._patroni.close()
-            await self._access.close()
+            await self._failover.close()
             for cluster in self._clusters:
                 await cluster.close()
 
@@ -238,73 +186,21 @@ class Operator:
 
     def _make_reconcilers(self) -> dict[Resource, Reconciler]:
         """Return what the leader's workers call, by kind. Failovers are handled in the visit of their policy."""
-        clock, metrics, store, recorder = self._clock, self._metrics, self._store, self._recorder
-        cluster, leadership = self._failover_cluster, self._leadership
-        status = StatusWriter(cluster, store, leadership, metrics=metrics)
-        alignment = Alignment(
-            clock=clock,
-            leadership=leadership,
-            verifier=DataPlaneVerifier(self._receivers.client, allow_loopback=self._settings.egress.allow_loopback),
-            metrics=metrics,
-        )
-        executor = RunExecutor(
-            cluster=cluster,
-            store=store,
-            status=status,
-            alignment=alignment,
-            leadership=leadership,
-            clock=clock,
-            recorder=recorder,
-            metrics=metrics,
-            isolation=AgentIsolation(
-                cluster=cluster,
-                namespace=self._settings.namespace,
-                leadership=leadership,
-                clock=LeaseClock(),
-                skew=self._settings.failover.max_clock_skew,
-            ),
-            requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
-            hooks=self._hooks,
-        )
-        policies = PolicyReconciler(
-            cluster=cluster,
-            store=store,
-            status=status,
-            snapshots=self._snapshots,
-            executor=executor,
-            alignment=alignment,
-            targets=Targets(
-                cluster=cluster, store=store, members=self._access, webhooks=self._receivers.webhooks(), clock=clock
-            ),
-            read_policy=policy_spec,
-            read_run=run_spec,
-            clock=clock,
-            recorder=recorder,
-            drivers=self._drivers,
-            watch=self._role_watch,
-            leadership=leadership,
-            announcer=self._notifier,
-            receivers=self._receiver_checks,
-            metrics=metrics,
-        )
         regions = RegionReconciler(
-            store=store,
+            store=self._store,
             # Not over the failover's connections: this is the storm that must not delay them.
-            status=StatusWriter(self._cluster, store, leadership, metrics=metrics),
+            status=StatusWriter(self._cluster, self._store, self._leadership, metrics=self._metrics),
             queue=self._queue,
             tracker=self._tracker,
             setup=self._setup,
             checks=self._checks,
-            recorder=recorder,
-            clock=clock,
+            recorder=self._recorder,
+            clock=self._clock,
         )
-        return {FAILOVER_POLICIES: policies, REGIONS: regions}
+        return {FAILOVER_POLICIES: self._failover.reconciler(), REGIONS: regions}
 
     def _region_changed(self, region: str) -> None:
         self._queue.add(Key(REGIONS, "", region), priority=Priority.LOW)
-
-    def _policy_due(self, namespace: str, name: str) -> None:
-        self._queue.add(Key(FAILOVER_POLICIES, namespace, name), priority=Priority.HIGH)
 
     def _supervise(self) -> None:
         add = self._supervisor.add
@@ -316,12 +212,10 @@ class Operator:
         add("regions", self._setup.run)
         add("members", self._checks.run)
         add("events", self._recorder.run)
-        add("hooks", self._hooks.run)
-        add("notifications", self._notifier.run)
-        add("receivers", self._receiver_checks.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
-        add("roles", self._role_watch.run)
+        for name, part in self._failover.parts().items():
+            add(name, part)
         if self._elector is not None:
             add("lease", self._elector.run)
         else:
@@ -331,7 +225,7 @@ class Operator:
     async def _begin(self) -> None:
         """Say once when this replica began to know the world: the grace after a start counts from there."""
         await self._store.wait_synced()
-        self._snapshots.begin(since=self._clock.monotonic())
+        self._failover.snapshots.begin(since=self._clock.monotonic())
         log.info("Synced", extra={"objects": sum(self._store.counts().values())})
         await asyncio.Event().wait()
 
@@ -376,7 +270,7 @@ class Operator:
 
     def _before_scrape(self) -> None:
         self._metrics.gauge("regent_queue_depth", self._queue.depth)
-        self._metrics.gauge("regent_notifications_waiting", self._notifier.waiting)
+        self._failover.before_scrape()
         self._metrics.gauge("regent_resync_age_seconds", self._resync.age())
         self._metrics.gauge("regent_leader", float(self._leadership.leading))
         for resource, count in self._store.counts().items():
