@@ -34,6 +34,7 @@ from regent.engine.ports import Clock, Leadership, Metrics, Recorder
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.region_access import RegionAccess
+from regent.engine.region_secrets import RegionSecrets
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES
 from regent.engine.role_watch import RoleWatch
