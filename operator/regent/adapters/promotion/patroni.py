@@ -245,12 +245,13 @@ class PatroniDriver:
             return error
 
     async def _lag(self, region: str, seen: Seen) -> float | None:
-        """The lag behind the primary that was seen last; the others are asked where that was too long ago."""
+        """The lag behind the primary that was seen last; the others are asked where that was too long ago, and where
+        the standby does not stream: is its source gone, or only the way to it?"""
         if seen.position is None:
             return None
         now = self._clock.monotonic()
         others = [name for name in self._settings.clusters if name != region]
-        if not any(self._fresh(name, now) for name in others):
+        if not seen.streaming or not any(self._fresh(name, now) for name in others):
             asked = [name for name in others if self._answered(name, now)]
             await asyncio.gather(*(self._try(name, timeout=QUICK) for name in asked))
         known = [track for name in others if (track := self._tracks.get(name)) is not None and track.last is not None]
