@@ -47,12 +47,20 @@ def test_the_command_line_acts_as_its_user(tmp_path: Path) -> None:
 
 def test_secrets_and_leases_are_bound_to_namespaces(tmp_path: Path) -> None:
     rules = planted(
-        tmp_path, "cluster.get(SECRETS, 'a', 'b'); cluster.get(LEASES, 'a', 'b'); cluster.create(LEASES, {})"
+        tmp_path,
+        "cluster.get(SECRETS, 'a', 'b'); cluster.get(LEASES, 'a', 'b'); cluster.create(LEASES, {}); "
+        "cluster.replace(LEASES, {})",
     )
     assert not {"secrets", "leases"} & {resource for resource, _ in granted(rules["cluster"])}
-    assert granted(rules["namespace"]) == {("leases", "get"), ("leases", "create"), ("secrets", "get")}
+    assert granted(rules["namespace"]) == {
+        ("leases", "get"),
+        ("leases", "create"),
+        ("leases", "update"),
+        ("secrets", "get"),
+    }
     assert granted(rules["secretNamespaces"]) == {("secrets", "get")}
-    [named] = [rule for rule in rules["namespace"] if rule["verbs"] == ["get"] and rule["resources"] == ["leases"]]
+    # Agents have Leases named after their regions, which the operator reads; it writes its own alone.
+    [named] = [rule for rule in rules["namespace"] if rule["verbs"] == ["update"] and rule["resources"] == ["leases"]]
     assert named["resourceNames"] == [Settings().leader_election.lease_name]
 
 
