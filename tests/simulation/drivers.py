@@ -122,6 +122,14 @@ class SimDriver:
         if unit is not None:
             await self._reach.call(region, lambda: self._reach.sites.ask(unit, role, fence, run), effect=role.value)
 
+    async def divergence(self, region: str, active: str) -> str:
+        if not self._step.holds_data:
+            return ""
+        sites, step = self._reach.sites, self._step.name
+        _, count, last = await self._reach.call(region, lambda: _position(sites.unit(step, region)))
+        _, same = await self._reach.call(active, lambda: _holds(sites.unit(step, active), count, last))
+        return "" if same else f"{region} has writes that {active} does not have"
+
     async def sync(self, source: str, to: str) -> SyncState:
         if not self._step.holds_data:
             return SyncState(done=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from regent.adapters.kubernetes.lease import LeaseElector, request_timeout
-from regent.adapters.traffic.factory import Targets
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.errors import ClusterError, LeadershipLostError
@@ -18,11 +17,12 @@ from regent.engine.policy_watch import PolicyWatch
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.reconcile import Workers
 from regent.engine.resources import FAILOVER_POLICIES
+from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
-from tests.fakes.members import FakeMembers
+from tests.fakes.targets import make_targets
 from tests.simulation.drivers import Reach, SimIsolation, SimSteps
 from tests.simulation.health import SimTracker
 from tests.simulation.hub import WATCHED, Crash, Hub, HubClient, WatchStream
@@ -141,16 +141,21 @@ class Replica:
             cluster=self.client, store=store, status=status, alignment=alignment, leadership=elector, clock=clock,
             recorder=recorder, metrics=metrics, isolation=SimIsolation(hub, self._sites, self.name, loop),
         )  # fmt: skip
+        drivers = SimSteps(Reach(hub, self._sites, loop, self._at_effect))
+        self.queue = KeyedQueue(jitter=scheduler.random.random)
+        roles = RoleWatch(
+            store=store, read_policy=policy_spec, drivers=drivers, queue=self.queue, leadership=elector, clock=clock
+        )
         policies = PolicyReconciler(
             cluster=self.client, store=store, status=status, snapshots=self.snapshots, executor=executor,
-            alignment=alignment, targets=Targets(cluster=self.client, store=store, members=FakeMembers(), clock=clock), read_policy=policy_spec,
+            alignment=alignment, targets=make_targets(self.client, store, clock=clock),
+            read_policy=policy_spec,
             read_run=self._read_run, clock=clock, recorder=recorder, metrics=metrics,
-            drivers=SimSteps(Reach(hub, self._sites, loop, self._at_effect)),
+            drivers=drivers, watch=roles, leadership=elector,
         )  # fmt: skip
-        self.queue = KeyedQueue(jitter=scheduler.random.random)
         PolicyWatch(store=store, tracker=tracker, queue=self.queue)
         workers = Workers(self.queue, {FAILOVER_POLICIES: policies}, clock=clock, metrics=metrics, count=1)
-        loop.create_task(self._main(workers))
+        loop.create_task(self._main(workers, roles))
 
     def _read_run(self, run: Mapping[str, Any]) -> RunSpec:
         """Read a run's spec once for each of its generations: validating takes a tenth of a scenario's time."""
@@ -168,12 +173,14 @@ class Replica:
             self.crash_effect = None
             self._hub.scheduler.after(0.5 + 2 * self._hub.scheduler.random.random(), self.start)
 
-    async def _main(self, workers: Workers) -> None:
+    async def _main(self, workers: Workers, roles: RoleWatch) -> None:
         loop = asyncio.get_running_loop()
         assert self.tracker is not None
         self.tracker.start()
         lease = loop.create_task(self.elector.run())
         parts = [lease, loop.create_task(self._resync()), loop.create_task(self._lead(workers))]
+        if self._sites.promoting:
+            parts.append(loop.create_task(roles.run()))
         try:
             await asyncio.gather(*parts)
         except LeadershipLostError:

@@ -113,9 +113,11 @@ class Sites:
         self.on_write: Callable[[Unit], None] = lambda unit: None
         self._next_write = 0
         self.compares_fences = True
+        self.promoting = False
 
     def furnish(self, steps: list[str], active: str, *, agents: bool) -> None:
         """Put units for these steps into every region."""
+        self.promoting = bool(steps)
         for site in self.all.values():
             for step in steps:
                 role = Role.ACTIVE if site.name == active else Role.STANDBY
