@@ -6,13 +6,12 @@ import copy
 import marshal
 from typing import Any
 
-
 _exact = copy.deepcopy
 
 
 def clone(obj: Any) -> Any:
     """A deep copy of `obj`."""
     try:
-        return marshal.loads(marshal.dumps(obj))
+        return marshal.loads(marshal.dumps(obj))  # noqa: S302 - what it reads was written right here
     except ValueError:  # something in it is not JSON; the test that put it there knows why
         return _exact(obj)

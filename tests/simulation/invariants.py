@@ -82,7 +82,11 @@ class Invariants:
         """Cooldown, by the world's own clock."""
         self.commits += 1
         run = self._runs.get(uid)
-        if run is None or self._wall_moves or (run["metadata"].get("labels") or {}).get("regent.dev/managed-by") is None:
+        if (
+            run is None
+            or self._wall_moves
+            or (run["metadata"].get("labels") or {}).get("regent.dev/managed-by") is None
+        ):
             return
         status, now = run.get("status") or {}, self._now()
         plan = status.get("plan") or {}
@@ -181,7 +185,9 @@ class Invariants:
             return
         run = self._runs.get(unit.run.rpartition("/")[2]) or {}
         planned = bool(((run.get("status") or {}).get("plan") or {}).get("planned"))
-        others = [site.name for site in self._sites.all.values() if site is not unit.site and _may_write(site.units["db"])]
+        others = [
+            site.name for site in self._sites.all.values() if site is not unit.site and _may_write(site.units["db"])
+        ]
         if self._fencing != "Required":
             # What an earlier forced run left behind may still write; a planned one stops the side that it leaves.
             source = (run.get("spec") or {}).get("from")
@@ -191,7 +197,9 @@ class Invariants:
         have = set(unit.log)
         gone = self.acknowledged - have
         if gone and planned and not self.accepted_loss and self._fencing == "Required":
-            _claim(False, f"a planned move to {unit.site.name} lost {len(gone)} acknowledged writes: {sorted(gone)[:5]}")
+            _claim(
+                False, f"a planned move to {unit.site.name} lost {len(gone)} acknowledged writes: {sorted(gone)[:5]}"
+            )
         self.lost |= gone
         self.acknowledged &= have
 
@@ -223,4 +231,3 @@ def _may_write(unit: Unit) -> bool:
 def _claim(holds: bool, message: str) -> None:
     if not holds:
         raise ViolationError(message)
-

@@ -169,7 +169,8 @@ class Scenario:
 
     def _paused(self) -> bool:
         return any(
-            ((run.get("spec") or {}).get("control") or {}).get("desired") == "Pause" and not status_of(run).get("phase") in TERMINAL
+            ((run.get("spec") or {}).get("control") or {}).get("desired") == "Pause"
+            and status_of(run).get("phase") not in TERMINAL
             for run in self._objects(FAILOVERS)
         )
 
@@ -265,7 +266,9 @@ def describe(event: str, resource: Resource, obj: dict[str, Any]) -> str:
         step = status.get("currentStep")
         steps = {f"{s['name']}": s["state"] for s in status.get("steps") or ()}
         chosen = (status.get("plan") or {}).get("chosen")
-        return f"{text} {status.get('phase')} epoch {status.get('epoch')} to {chosen} at {step} {steps.get(step)} ({last})"
+        return (
+            f"{text} {status.get('phase')} epoch {status.get('epoch')} to {chosen} at {step} {steps.get(step)} ({last})"
+        )
     if resource is HTTP_ROUTES:
         weights = [ref.get("weight") for ref in obj["spec"]["rules"][0]["backendRefs"]]
         return f"{text} weights {weights} fence {(metadata.get('annotations') or {}).get('regent.dev/fence')}"

@@ -14,6 +14,7 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.roles import Role
 from tests.simulation.virtual import Scheduler
 
+NEVER = Fence(0)
 REPLICATION = 0.1
 WRITES = 0.1
 REWIND = 3.0
@@ -32,7 +33,7 @@ class Unit:
     run: str = ""
     stuck: bool = False
     log: list[int] = field(default_factory=list)
-    promoted_by: Fence = Fence(0)
+    promoted_by: Fence = NEVER
     diverged_at: float | None = None
 
     @property
@@ -148,7 +149,7 @@ class Sites:
         self._trace("world", text)
         unit.wanted = role
         unit.turn += 1
-        if role is Role.ACTIVE and unit.role is Role.STANDBY or role is Role.STANDBY:
+        if (role is Role.ACTIVE and unit.role is Role.STANDBY) or role is Role.STANDBY:
             unit.role = Role.CHANGING
         unit.promoted_by = fence if role is Role.ACTIVE else unit.promoted_by
         self._scheduler.after(0.05 + 0.6 * self._scheduler.random.random() ** 3, self._turned, unit, unit.turn)

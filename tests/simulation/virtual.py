@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-
 BUSY = 20_000
 """Events at one and the same moment after which the world is taken to turn in circles."""
 
@@ -146,7 +145,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """Nothing to tidy: a cancelled timer does nothing when it comes due."""
 
     def _due(self, handle: asyncio.TimerHandle) -> None:
-        if not handle._cancelled and not self.dead:  # noqa: SLF001
+        if not handle._cancelled and not self.dead:
             self._ready.append(handle)
             self._pump()
 
@@ -167,13 +166,13 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def _turn(self) -> None:
         """Run one ready callback with this loop as the running one."""
         handle = self._ready.popleft()
-        if handle._cancelled:  # noqa: SLF001
+        if handle._cancelled:
             return
         self._spent += STEP
         outer, self._pumping = asyncio._get_running_loop(), True
         asyncio._set_running_loop(self)
         try:
-            handle._run()  # noqa: SLF001
+            handle._run()
         finally:
             asyncio._set_running_loop(outer)
             self._pumping = False
