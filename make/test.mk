@@ -23,6 +23,12 @@ e2e: setup system-packages tools patroni ## Only the end-to-end tests on real pa
 test-crash: setup system-packages tools ## The leader killed before and after every write of a run, not only a sample
 	@REGENT_CRASH=all $(PYTEST) tests/e2e/test_crash.py -q
 
+SEEDS ?= 10000
+
+.PHONY: simulate
+simulate: setup ## Random faults in virtual time: SEEDS=10000 scenarios, or one with its trace: SEED=n make simulate
+	@PYTHONPATH=operator $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 # Network namespaces and packet rules: what regions are made of; and PostgreSQL, which their databases are.
 .PHONY: system-packages
 system-packages:

@@ -17,7 +17,7 @@ from grpclib.encoding.base import CodecBase
 from testbed.controlplane import ApiError
 from testbed.dns import DnsServer, ExternalDns
 from testbed.operator import OperatorReplicas
-from testbed.scene import Scene, eventually
+from testbed.scene import Scene, eventually, never
 from testbed.toolchain import istio_crds
 from tests.e2e.conftest import MakeScene, Stage
 
@@ -25,10 +25,17 @@ GATEWAYS = "/apis/gateway.networking.k8s.io/v1"
 
 
 @pytest.fixture(scope="module")
-def dns_server(stage: Stage) -> Iterator[DnsServer]:
-    """A zone that external-dns fills from the cluster's DNSEndpoints, wherever they are."""
-    with DnsServer() as server, ExternalDns(stage.cluster, server):
+def dns_server() -> Iterator[DnsServer]:
+    """An empty zone."""
+    with DnsServer() as server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def external_dns(stage: Stage, dns_server: DnsServer) -> Iterator[ExternalDns]:
+    """What fills the zone from the cluster's DNSEndpoints, wherever they are."""
+    with ExternalDns(stage.cluster, dns_server) as program:
+        yield program
 
 
 def resolve(server: DnsServer, name: str) -> set[str]:
@@ -103,6 +110,33 @@ def test_dns_follows_a_failover(make_scene: MakeScene, dns_server: DnsServer, op
     assert scene.condition("TrafficVerified")["status"] == "True"
     assert resolve(dns_server, name) == new
     assert resolve(dns_server, str(other["dnsName"])) == {"192.0.2.9"}
+
+
+def test_dns_is_not_verified_before_it_answers_so(
+    make_scene: MakeScene, stage: Stage, dns_server: DnsServer, external_dns: ExternalDns, operators: OperatorReplicas
+) -> None:
+    """Fails when external-dns' word, which comes before any server answers so, counts as proof."""
+    scene = make_scene("west", "central")
+    west, central = scene.names
+    apply_dns_endpoint(scene)
+    scene.apply_regions()
+    scene.apply_policy(targets=[dns_target(scene, dns_server)])
+    scene.wait_adopted(timeout=30)
+    external_dns.stop()
+    try:
+        scene.region(west).kill()
+        assert scene.wait_run(timeout=30)["status"]["phase"] == "Succeeded"
+        path = f"/apis/externaldns.k8s.io/v1alpha1/namespaces/{scene.namespace}/dnsendpoints/shop"
+        generation = stage.cluster.api.get(path)["metadata"]["generation"]
+        said = {"status": {"observedGeneration": generation}}
+        stage.cluster.api.patch(f"{path}/status", said, content_type="application/merge-patch+json")
+        never(lambda: rows(scene)["DNSEndpoint/shop"] == "Verified", what="verified", during=2.0)
+        message = scene.status()["targets"][0]["message"]
+        assert f"is {scene.region(west).address}, expected {scene.region(central).address}" in message
+    finally:
+        external_dns.start()
+    eventually(lambda: rows(scene)["DNSEndpoint/shop"] == "Verified", what="proof by DNS", timeout=20)
+    assert resolve(dns_server, hostname(scene, dns_server)) == {scene.region(central).address}
 
 
 def test_one_target_fails_and_the_others_move(

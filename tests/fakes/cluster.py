@@ -8,7 +8,6 @@ defaulting, no validation. Faults are injected with `fail`; `subscribe` delivers
 from __future__ import annotations
 
 import asyncio
-import copy
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from regent.domain.merge_patch import merged
 from regent.engine import resources
 from regent.engine.ports import Object
 from regent.engine.resources import Resource
+from tests.fakes.cloning import clone
 
 WITH_STATUS = frozenset(
     {
@@ -66,7 +66,13 @@ class Fault:
 class FakeCluster:
     """Implements `regent.engine.ports.Cluster`."""
 
-    def __init__(self, *, wall: Callable[[], str] = lambda: "2026-01-01T00:00:00Z") -> None:
+    def __init__(
+        self,
+        *,
+        wall: Callable[[], str] = lambda: "2026-01-01T00:00:00Z",
+        uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._uid = uid
         self.calls: list[tuple[str, Resource, str, str]] = []
         """Every call as (verb, resource, namespace, name), in order."""
         self.served = {value for value in vars(resources).values() if isinstance(value, Resource)}
@@ -96,7 +102,7 @@ class FakeCluster:
         """Let a `regent.engine.store.Store` follow this cluster, as the bridge does."""
         for resource, shelf in self._objects.items():
             for obj in shelf.values():
-                store.observe(resource, copy.deepcopy(obj))  # type: ignore[attr-defined]
+                store.observe(resource, clone(obj))  # type: ignore[attr-defined]
 
         def deliver(event: str, resource: Resource, obj: Object) -> None:
             (store.remove if event == "DELETED" else store.observe)(resource, obj)  # type: ignore[attr-defined]
@@ -105,20 +111,20 @@ class FakeCluster:
 
     def put(self, resource: Resource, obj: Object) -> Object:
         """Set an object with its status, whatever was there: the test's own hand."""
-        obj = copy.deepcopy(obj)
+        obj = clone(obj)
         metadata = obj["metadata"]
         shelf = self._objects.setdefault(resource, {})
         old = shelf.get(_key(resource, obj))
         obj.setdefault("apiVersion", resource.api_version)
         obj.setdefault("kind", resource.kind)
-        metadata.setdefault("uid", old["metadata"]["uid"] if old else str(uuid.uuid4()))
+        metadata.setdefault("uid", old["metadata"]["uid"] if old else self._uid())
         metadata.setdefault("creationTimestamp", self._wall())
         if resource not in WITHOUT_GENERATION:
             same = old is not None and old.get("spec") == obj.get("spec")
             generation = old["metadata"].get("generation", 0) if old else 0
             metadata.setdefault("generation", generation if same else generation + 1)
         self._store(resource, obj, "MODIFIED" if old else "ADDED")
-        return copy.deepcopy(obj)
+        return clone(obj)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         self._enter("get", resource, namespace, name)
@@ -126,13 +132,13 @@ class FakeCluster:
         if obj is None:
             raise NotFoundError(f"{resource.kind} {namespace}/{name} not found", status=404, reason="NotFound")
         await asyncio.sleep(0)
-        return copy.deepcopy(obj)
+        return clone(obj)
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Sequence[Object]:
         self._enter("list", resource, namespace, "")
         await asyncio.sleep(0)
         return [
-            copy.deepcopy(obj)
+            clone(obj)
             for (of, _), obj in sorted(self._objects.get(resource, {}).items())
             if namespace in ("", of) and _matches(label_selector, obj["metadata"].get("labels", {}))
         ]
@@ -145,31 +151,31 @@ class FakeCluster:
         if obj["metadata"].get("resourceVersion"):
             # A 500, odd as that is: so says the real one.
             raise UnavailableError("resourceVersion should not be set on objects to be created", status=500)
-        new = copy.deepcopy(obj)
+        new = clone(obj)
         if resource in WITH_STATUS:
             new.pop("status", None)
-        new["metadata"].update(uid=str(uuid.uuid4()), creationTimestamp=self._wall())
+        new["metadata"].update(uid=self._uid(), creationTimestamp=self._wall())
         if resource not in WITHOUT_GENERATION:
             new["metadata"]["generation"] = 1
         return await self._answer(self._store(resource, new, "ADDED"), fault)
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         old, fault = self._for_update("replace", resource, obj)
-        new = copy.deepcopy(obj)
+        new = clone(obj)
         if resource in WITH_STATUS:
             new.pop("status", None)
             if "status" in old:
-                new["status"] = copy.deepcopy(old["status"])
+                new["status"] = clone(old["status"])
         return await self._answer(self._update(resource, old, new), fault)
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
         old, fault = self._for_update("replace_status", resource, obj)
         if resource not in WITH_STATUS:
             raise NotFoundError("the server could not find the requested resource", status=404, reason="NotFound")
-        new = copy.deepcopy(old)
+        new = clone(old)
         new.pop("status", None)
         if "status" in obj:
-            new["status"] = copy.deepcopy(obj["status"])
+            new["status"] = clone(obj["status"])
         return await self._answer(self._update(resource, old, new), fault)
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
@@ -187,7 +193,7 @@ class FakeCluster:
         if resource in WITH_STATUS:
             new.pop("status", None)
             if "status" in old:
-                new["status"] = copy.deepcopy(old["status"])
+                new["status"] = clone(old["status"])
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         return await self._answer(self._update(resource, old, new), fault)
 
@@ -206,7 +212,7 @@ class FakeCluster:
             raise ConflictError("Precondition failed: UID in precondition", status=409, reason="Conflict")
         if old["metadata"].get("finalizers"):
             if not old["metadata"].get("deletionTimestamp"):
-                new = copy.deepcopy(old)
+                new = clone(old)
                 new["metadata"]["deletionTimestamp"] = self._wall()
                 self._store(resource, new, "MODIFIED")
         else:
@@ -261,17 +267,17 @@ class FakeCluster:
 
     def _drop(self, resource: Resource, obj: Object) -> None:
         self._version += 1
-        gone = copy.deepcopy(obj)
+        gone = clone(obj)
         gone["metadata"]["resourceVersion"] = str(self._version)
         del self._objects[resource][_key(resource, obj)]
         self._emit("DELETED", resource, gone)
 
     def _emit(self, event: str, resource: Resource, obj: Object) -> None:
         for listener in self._listeners:
-            listener(event, resource, copy.deepcopy(obj))
+            listener(event, resource, clone(obj))
 
     async def _answer(self, obj: Object, fault: ClusterError | None) -> Object:
-        obj = copy.deepcopy(obj)
+        obj = clone(obj)
         await asyncio.sleep(0)
         if fault is not None:
             raise fault

@@ -17,7 +17,7 @@ from regent.domain.failover.model import Plan, PolicySpec
 from regent.domain.times import rfc3339
 from regent.engine import policy_writes as edits
 from regent.engine.ports import Clock, Object
-from regent.engine.records import policy_state
+from regent.engine.records import policy_state, status_of
 from regent.engine.resources import FAILOVER_POLICIES
 from regent.engine.status import Change, StatusWriter
 
@@ -51,7 +51,11 @@ class PolicyWriter:
 
         def change(obj: Object) -> dict[str, Any]:
             state = policy_state(obj)
-            if state.epoch != expected.epoch or state.operation is not None:
+            ours = state.operation is not None and state.operation.uid == run["metadata"]["uid"]
+            if state.operation is not None and ours and state.operation.to == plan.to:
+                return dict(status_of(obj))  # an earlier try was applied, and only its answer was lost
+            # An earlier try with another plan: nothing of it was done, and nothing will be under its epoch.
+            if not ours and (state.epoch != expected.epoch or state.operation is not None):
                 holder = state.operation.name if state.operation else f"epoch {state.epoch}"
                 raise CommitLostError(f"{holder} committed first")
             promotes = any(name.startswith("Promote/") for name in course.order)
@@ -61,6 +65,10 @@ class PolicyWriter:
         if policy is None:
             raise CommitLostError("the policy was deleted")
         return _moved(context, policy)
+
+    async def fresh(self, context: Context) -> Context:
+        """The policy's state past the cache."""
+        return _moved(context, await self._status.read(FAILOVER_POLICIES, context.spec.namespace, context.spec.name))
 
     async def promoted(self, work: Work) -> Context:
         """The promotion was seen: from now on the new region is the active one."""

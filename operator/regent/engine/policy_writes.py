@@ -161,8 +161,13 @@ def release_status(
         status.get("replicationSource") or any(step["name"].startswith("Promote/") for step in ended.get("steps") or ())
     ):
         status["replicationSource"] = str(status.get("activeRegion") or "")
+    active = str(status.get("activeRegion") or "")
+    if not ended.get("epoch") and (ended.get("plan") or {}).get("before"):
+        # Its commit came through after it had been given up (a late write): nothing of it was done.
+        active = str((run.get("spec") or {}).get("from") or active)
+        status["epoch"] = state.epoch + 1
     if after:
-        status.update(active_fields(spec, str(status.get("activeRegion") or ""), after))
+        status.update(active_fields(spec, active, after))
     if after and phase != "RolledBack" and dict(after) != read_shares((ended.get("plan") or {}).get("before")):
         status["failbackRegion"] = _home_after(spec, state, run)
     if spec.topology is Topology.BLUE_GREEN:

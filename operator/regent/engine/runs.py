@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
 from regent.domain.failover.course import Course, chart
@@ -138,6 +137,10 @@ class RunExecutor:
         if operation is not None and operation.uid == run["metadata"]["uid"]:
             return await self._committed(context, run, spec)
         if status_of(run).get("epoch"):
+            # The watch of policies may be behind that of runs: what cannot be taken back is judged past the cache.
+            context = await self._policies.fresh(context)
+            if context.state.operation is not None and context.state.operation.uid == run["metadata"]["uid"]:
+                return await self._committed(context, run, spec)
             return await self._finish(run, "Superseded", "PolicyMovedOn", "the policy no longer holds this run")
         prepared = prepare(context.snapshot, spec, automatic=is_automatic(run) and spec.type is not RunType.DRILL)
         if isinstance(prepared, Refusal):
@@ -319,18 +322,12 @@ class RunExecutor:
         return str(status_of(run).get("requestedBy") or "") or await self._requesters.of(run)
 
     async def _write_run(self, run: Object, change: Change) -> Object:
-        metadata = run["metadata"]
+        """Replace exactly the status that `change` is made on: a run that has gone on, or has ended, stays as it is."""
+        draft = Draft(run, status=self._status, clock=self._clock)
         asked = await self._requester(run)
-
-        def signed(obj: Object) -> dict[str, Any]:
-            return change({**obj, "status": {"requestedBy": asked, **status_of(obj)}})
-
-        written = await self._status.transact(
-            FAILOVERS, metadata["namespace"], metadata["name"], signed, uid=metadata["uid"]
-        )
-        if written is None:
-            raise ConflictError(f"Failover {metadata['namespace']}/{metadata['name']} is gone")
-        return written
+        draft.journal.status = change({**run, "status": {"requestedBy": asked, **status_of(run)}})
+        await draft.flush()
+        return draft.run
 
 
 def _still_waits(draft: Draft, spec: RunSpec, plan: Plan, course: Course) -> bool:
@@ -346,7 +343,8 @@ def _standing(run: Object) -> Mapping[str, int]:
     plan = status_of(run).get("plan") or {}
     steps = status_of(run).get("steps") or ()
     undone = any(item["name"] == "RollBack" and item["attempt"] == max(s["attempt"] for s in steps) for item in steps)
-    return read_shares(plan.get("before" if undone else "after"))
+    never_began = not status_of(run).get("epoch")
+    return read_shares(plan.get("before" if undone or never_began else "after"))
 
 
 def _headline(run: Object, plan: Plan) -> str:

@@ -70,6 +70,16 @@ class StatusWriter:
                     current = None
         return None
 
+    async def read(self, resource: Resource, namespace: str, name: str) -> Object:
+        """Read an object past the cache, and let the cache know.
+
+        Raises:
+            ClusterError: it cannot be read; NotFoundError when it is gone.
+        """
+        current = await self._cluster.get(resource, namespace, name)
+        self._store.observe(resource, current)
+        return current
+
     async def _write(self, resource: Resource, current: Object, change: Change) -> Object:
         wanted = change(current)
         if wanted == current.get("status", {}):

@@ -38,7 +38,7 @@ def begin_gradual(desk: Desk) -> str:
         at = any(step["name"] == "Shift/10" and step["state"] in ("Running", "Succeeded") for step in steps)
         return run if at else None
 
-    return str(eventually(stage, what="the first stage", timeout=15)["metadata"]["name"])
+    return str(eventually(stage, what="the first stage", timeout=30)["metadata"]["name"])
 
 
 def test_a_gradual_run_is_paused_resumed_and_taken_back(desk: Desk) -> None:
@@ -48,11 +48,11 @@ def test_a_gradual_run_is_paused_resumed_and_taken_back(desk: Desk) -> None:
     assert "it has committed (epoch 2)" in refused.stderr
 
     for _ in range(2):
-        paused = desk.run("failover", "pause", name)
+        paused = desk.run("failover", "pause", name, "--timeout", "60s")
         assert paused.returncode == 0, paused.stderr
     assert desk.get("failovers", name)["status"]["phase"] == "Paused"
 
-    resumed = desk.run("failover", "resume", name)
+    resumed = desk.run("failover", "resume", name, "--timeout", "60s")
     assert resumed.returncode == 0, resumed.stderr
     assert desk.get("failovers", name)["status"]["phase"] == "Running"
 

@@ -1,4 +1,4 @@
-"""What Regent and endpoints of users say to each other about promotion steps: the models behind the reference.
+"""What Regent and endpoints of users say to each other: the models behind the reference.
 
 `docs/reference/receivers.md` and its JSON schema are made from these models (`reference`). Requests are written by
 Regent and never grow smaller; answers are read strictly where a wrong word could promote twice, and whatever else a
@@ -160,3 +160,26 @@ class Event(Message):
     time: str = Field(description="When it happened, RFC 3339.")
     datacontenttype: Literal["application/json"] = Field(description="Type of `data`.")
     data: EventData = Field(description="What happened.")
+
+
+class RegionPercent(Message):
+    """The share of one region."""
+
+    region: str = Field(description="Name of the region.")
+    weight_percent: int = Field(description="Its share in percent.")
+
+
+class DistributionMessage(Message):
+    """What is posted to the URL of a webhook target. Any 2xx acknowledges it; the body of the answer is not read."""
+
+    policy: str = Field(description="Namespace and name of the FailoverPolicy.")
+    policy_uid: str = Field(description="UID of the FailoverPolicy: a policy made anew counts its epochs from 1.")
+    epoch: int = Field(description="Epoch of the policy.")
+    fence: str = Field(
+        description="`<epoch>.<leaseTransitions>.<sequence>`, compared as numbers from left to right. Keep the "
+        "greatest that you have acted on for this policyUid, and answer a smaller one with 409: then a late message "
+        "of an old leader changes nothing."
+    )
+    distribution: list[RegionPercent] = Field(
+        description="The shares of all regions, in whole percents that add up to 100: absolute, never a change."
+    )

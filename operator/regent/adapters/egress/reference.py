@@ -10,8 +10,16 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from regent.adapters.egress.messages import Event, EventData, Message, PromotionRequest, Refusal, RoleAnswer, SyncAnswer
-from regent.adapters.traffic.webhook import DistributionMessage
+from regent.adapters.egress.messages import (
+    DistributionMessage,
+    Event,
+    EventData,
+    Message,
+    PromotionRequest,
+    Refusal,
+    RoleAnswer,
+    SyncAnswer,
+)
 
 MODELS: tuple[type[Message], ...] = (
     Event,

@@ -12,11 +12,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import Field
-
 from regent.adapters.egress.client import origin
 from regent.adapters.egress.egress import TRY_AGAIN, Egress
-from regent.adapters.egress.messages import Message
+from regent.adapters.egress.messages import DistributionMessage, RegionPercent
 from regent.adapters.traffic.kinds import compact
 from regent.domain.errors import ReceiverError, TargetProblemError, UnavailableError
 from regent.domain.failover.fence import Fence
@@ -35,29 +33,6 @@ SILENCE, LONGEST_SILENCE = 2.0, 60.0
 REMEMBERED = 4096
 """Receivers that are remembered; the one not used for longest is forgotten first, and told again when it is used."""
 CONFLICT = 409
-
-
-class RegionPercent(Message):
-    """The share of one region."""
-
-    region: str = Field(description="Name of the region.")
-    weight_percent: int = Field(description="Its share in percent.")
-
-
-class DistributionMessage(Message):
-    """What is posted to the URL of a webhook target. Any 2xx acknowledges it; the body of the answer is not read."""
-
-    policy: str = Field(description="Namespace and name of the FailoverPolicy.")
-    policy_uid: str = Field(description="UID of the FailoverPolicy: a policy made anew counts its epochs from 1.")
-    epoch: int = Field(description="Epoch of the policy.")
-    fence: str = Field(
-        description="`<epoch>.<leaseTransitions>.<sequence>`, compared as numbers from left to right. Keep the "
-        "greatest that you have acted on for this policyUid, and answer a smaller one with 409: then a late message "
-        "of an old leader changes nothing."
-    )
-    distribution: list[RegionPercent] = Field(
-        description="The shares of all regions, in whole percents that add up to 100: absolute, never a change."
-    )
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ RunTrigger = Literal[
     "Manual",
     "Schedule",
     "Failback",
+    "Preemption",
 ]
 StepState = Literal["Pending", "Running", "Succeeded", "Skipped", "Failed", "Undone"]
 

@@ -44,7 +44,7 @@ def decide(snapshot: Snapshot, cooldown: Cooldown) -> Decision:
     listed = carrying(snapshot)
     lost, holds = failing(snapshot, listed, cooldown)
     if lost:
-        return _take_out(snapshot, lost, [name for name in listed if name not in {item.region for item in lost}])
+        return _take_out(snapshot, cooldown, lost, listed)
     if holds:
         return holds[0]
     return take_back(snapshot, listed, cooldown)
@@ -70,9 +70,12 @@ def failing(snapshot: Snapshot, names: Sequence[str], cooldown: Cooldown) -> tup
     return lost, holds
 
 
-def _take_out(snapshot: Snapshot, lost: list[FiredTrigger], rest: list[str]) -> Plan | Hold:
+def _take_out(snapshot: Snapshot, cooldown: Cooldown, lost: list[FiredTrigger], listed: list[str]) -> Plan | Hold:
     gone = {item.region for item in lost}
-    candidates = judge(snapshot, exclude=gone, desperate=True)
+    rest = [name for name in listed if name not in gone]
+    orders = all(item.kind in (TriggerKind.ADMIN_STATE, TriggerKind.REGION_REMOVED) for item in lost)
+    recent = cooldown.left if cooldown.active(snapshot.wall_time) and not orders else frozenset[str]()
+    candidates = judge(snapshot, exclude=gone, not_again=recent, desperate=True)
     takers = takers_among(snapshot, candidates, rest)
     if not takers:
         return nobody(snapshot, lost, candidates)

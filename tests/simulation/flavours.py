@@ -1,0 +1,63 @@
+"""The policies that scenarios play with, drawn from the seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.fakes.world import AP, EU, US
+
+DB = {
+    "name": "db",
+    "type": "Patroni",
+    "timeout": "8s",
+    "patroni": {"clusters": [{"region": name, "url": f"https://{name}.example.com"} for name in (EU, US, AP)]},
+}
+WEB = {"name": "web", "type": "Scale", "timeout": "8s", "scale": {"kind": "Deployment", "name": "shop", "replicas": 3}}
+STAGES = [{"percent": 10, "hold": "3s"}, {"percent": 50, "hold": "3s"}]
+
+
+@dataclass
+class Flavour:
+    """A policy and what surrounds it."""
+
+    name: str
+    spec: dict[str, Any]
+    steps: list[str] = field(default_factory=list)
+    fencing: str = "None"
+    cooldown: float = 20.0
+    agents: bool = False
+    clocks: bool = False
+    """Wall clocks are set back and forth."""
+    replicas: int = 2
+
+
+def draw_flavour(draw: random.Random) -> Flavour:
+    """Choose a policy."""
+    name = draw.choice(["stateless", "stateless", "gradual", "graceful", "shared", "database", "database", "database"])
+    spec: dict[str, Any] = {
+        "safety": {"cooldown": "20s"},
+        "failback": {"mode": draw.choice(["Automatic", "Manual"]), "stabilization": "5s"},
+        "triggers": {"errorRate": {"percent": 5, "for": "1s"}},
+        "rollback": "OnFailure",
+    }
+    flavour = Flavour(name, spec, clocks=draw.random() < 0.2, replicas=3 if draw.random() < 0.25 else 2)
+    if name == "gradual":
+        spec["transition"] = {"type": "Gradual", "steps": STAGES}
+    elif name == "graceful":
+        spec["transition"] = {"type": "Graceful", "drain": "1s"}
+        if draw.random() < 0.7:
+            spec["promotion"], flavour.steps = {"steps": [WEB]}, ["web"]
+    elif name == "shared":
+        spec["topology"] = "ActiveActive"
+    elif name == "database":
+        spec["promotion"], flavour.steps = {"steps": [DB, WEB]}, ["db", "web"]
+        flavour.fencing = draw.choice(["Required", "Required", "Required", "BestEffort", "None"])
+        spec["safety"]["fencing"] = flavour.fencing
+        flavour.agents = flavour.fencing == "Required" and draw.random() < 0.5
+        if draw.random() < 0.3:
+            spec["safety"]["approval"] = draw.choice(["Always", "WhenDataLoss"])
+            spec["safety"]["approvalTimeout"] = "60s"
+        flavour.name = f"database, fencing {flavour.fencing}{', agents' if flavour.agents else ''}"
+    return flavour
