@@ -57,6 +57,7 @@ Verifying a request takes a library of Standard Webhooks, or these lines:
 ```python
 import base64, hashlib, hmac, time
 
+
 def verify(headers, body, key):  # header names in lower case, the raw body, the key as bytes
     if abs(time.time() - int(headers["webhook-timestamp"])) > 300:
         return False
