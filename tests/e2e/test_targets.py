@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import dns.resolver
 import pytest
@@ -207,6 +210,43 @@ def virtual_service(scene: Scene) -> dict[str, Any]:
             ],
         },
     }
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps what it is told."""
+
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_webhook_is_told_of_a_failover(make_scene: MakeScene, operators: OperatorReplicas) -> None:
+    """Fails when the receiver is not told, is told something else than the route says, or is told more than once."""
+    scene = make_scene("west", "central")
+    west, central = scene.names
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        scene.apply_regions()
+        route = scene.policy_manifest()["spec"]["targets"][0]
+        scene.apply_policy(targets=[route, {"webhook": {"url": f"http://127.0.0.1:{server.server_port}/told"}}])
+        scene.wait_adopted()
+        scene.region(west).kill()
+        scene.wait_active(central)
+        assert scene.wait_run()["status"]["phase"] == "Succeeded"
+        eventually(lambda: "AcceptedOnly" in rows(scene).values(), what="the receiver's row", timeout=10)
+        never(lambda: len(Receiver.told) > 2, what="told more than once", during=1.0)
+        server.shutdown()
+        thread.join()
+    shares = [{row["region"]: row["weightPercent"] for row in body["distribution"]} for body in Receiver.told]
+    assert shares == [{west: 100, central: 0}, {west: 0, central: 100}]
+    assert [body["epoch"] for body in Receiver.told] == [1, 2]
 
 
 class Raw(CodecBase):
