@@ -93,7 +93,9 @@ class FailoverParts:
             read_reference=lambda region: region_plan(region).facts.cluster,
             # Over the failover's connections, and with a pool of its own: see the module.
             secrets=RegionSecrets(cluster=cluster, namespace=settings.namespace, allowed=settings.secret_namespaces),
-            members=MemberClusterPool(clock=clock, metrics=metrics),
+            members=MemberClusterPool(
+                clock=clock, metrics=metrics, timeout=settings.kubernetes.failover_request_timeout
+            ),
             hub=lambda account: cluster.acting_as(account) if account else cluster,
             clock=clock,
         )

@@ -6,6 +6,9 @@ must not get a database of another region promoted. The proof is asked for again
 
 The connections are apart from those of `region_clusters`, which watches whether the clusters answer: a check must
 neither wait for a run nor close a connection under it.
+
+A cluster that does not answer costs the time-out of one request and then nothing for a moment: a run asks about all its
+steps in a region, one after the other, and must not wait for each of them while the other side could be promoted.
 """
 
 from __future__ import annotations
@@ -33,6 +36,10 @@ PROOF = 10.0
 """Seconds for which a proof holds; then Secret and uid are looked at again."""
 
 
+SILENCE = 2.0
+"""Seconds for which a cluster that has let a request time out is not asked again."""
+
+
 class MemberClients(Protocol):
     """Clients of member clusters, one for each region."""
 
@@ -46,6 +53,10 @@ class MemberClients(Protocol):
         Raises:
             ValueError: the kubeconfig is refused; the message says why, without quoting it.
         """
+        ...
+
+    def subscribe(self, listener: Callable[[str, bool], None]) -> None:
+        """Tell `listener` the region of each answer (True) and of each request that timed out (False)."""
         ...
 
     async def forget(self, region: str) -> None:
@@ -92,7 +103,9 @@ class RegionAccess:
         self._proved: dict[str, _Proved] = {}
         self._used: dict[str, ClusterReference] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._silent_until: dict[str, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        members.subscribe(self._heard)
         store.subscribe(REGIONS, self._region_changed)
 
     async def cluster(self, region: str, *, account: str = "") -> Cluster:
@@ -102,11 +115,15 @@ class RegionAccess:
         reference = self._reference(region)
         if reference is None:
             return self._hub(account)
+        left = self._silent_until.get(region, 0.0) - self._clock.monotonic()
+        if left > 0:
+            raise UnavailableError(f"the cluster of region {region} does not answer", reason="Silent", retry_after=left)
         try:
             async with asyncio.timeout(LIMIT):
                 kubeconfig = await self._prove(region, reference)
                 return await self._members.client(region, kubeconfig, account=account)
         except TimeoutError as error:
+            self._heard(region, False)
             raise UnavailableError(f"the cluster of region {region} does not answer", reason="Timeout") from error
         except SetupProblemError as problem:
             raise PromotionProblemError(problem.reason, f"region {region}: {problem}") from problem
@@ -168,6 +185,12 @@ class RegionAccess:
             self._proved[region] = _Proved(reference, kubeconfig, self._clock.monotonic() + PROOF)
             return kubeconfig
 
+    def _heard(self, region: str, answered: bool) -> None:
+        if answered:
+            self._silent_until.pop(region, None)
+        else:
+            self._silent_until[region] = self._clock.monotonic() + SILENCE
+
     def _region_changed(self, key: Key) -> None:
         used = self._used.get(key.name)
         if used is None:
@@ -189,6 +212,7 @@ class RegionAccess:
             # Unless a call has connected anew meanwhile, with what the Region says now.
             if self._used.get(region) == used:
                 self._used.pop(region)
+                self._silent_until.pop(region, None)
                 self._proved.pop(region, None)
                 try:
                     await self._members.forget(region)

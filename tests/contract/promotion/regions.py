@@ -138,7 +138,7 @@ async def eventually(check: Callable[[], Any], *, what: str, within: float = PAT
 
 
 async def open_bench(
-    *, hub: Cluster, hub_kubeconfig: Path, members: Mapping[str, Member], namespace: str
+    *, hub: Cluster, hub_kubeconfig: Path, members: Mapping[str, Member], namespace: str, timeout: float = 5.0
 ) -> tuple[Bench, Store]:
     """Return a bench; its Regions are in the store that is returned beside it."""
     clock, metrics, store = SystemClock(), FakeMetrics(), Store([REGIONS])
@@ -151,7 +151,7 @@ async def open_bench(
         store=store,
         read_reference=lambda region: reference(region, namespace),
         secrets=RegionSecrets(cluster=client, namespace=namespace, allowed=()),
-        members=MemberClusterPool(clock=clock, metrics=metrics),
+        members=MemberClusterPool(clock=clock, metrics=metrics, timeout=timeout),
         hub=lambda account: client.acting_as(account) if account else client,
         clock=clock,
     )

@@ -13,7 +13,7 @@ from regent.domain.errors import ForbiddenError, PromotionProblemError, Unavaila
 from regent.domain.health.plan import ClusterReference, SecretReference
 from regent.engine import region_access
 from regent.engine.ports import Object
-from regent.engine.region_access import PROOF, RegionAccess
+from regent.engine.region_access import PROOF, SILENCE, RegionAccess
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.resources import REGIONS, SECRETS
 from regent.engine.store import Store
@@ -44,6 +44,9 @@ class FakeClients:
     async def client(self, region: str, kubeconfig: str, *, account: str = "") -> FakeCluster:
         self.log.append(f"client {region} {kubeconfig} {account}".strip())
         return FakeCluster()
+
+    def subscribe(self, listener: Callable[[str, bool], None]) -> None:
+        self.heard = listener
 
     async def forget(self, region: str) -> None:
         self.log.append(f"forget {region}")
@@ -164,6 +167,25 @@ async def test_a_member_that_does_not_answer_costs_bounded_time(monkeypatch: pyt
     results = await asyncio.gather(*(bench.access.cluster(EU) for _ in range(3)), return_exceptions=True)
     assert [type(result) for result in results] == [UnavailableError] * 3
     bench.members.answer = None
+    bench.clock.advance(SILENCE)
+    await bench.access.cluster(EU)
+
+
+async def test_a_cluster_that_lets_a_request_time_out_is_left_alone_for_a_moment() -> None:
+    bench = Bench()
+    bench.region({"secret": "eu", "uid": UID})
+    bench.secret()
+    await bench.access.cluster(EU)
+    bench.members.heard(EU, False)
+    before = list(bench.members.log)
+    with pytest.raises(UnavailableError, match="does not answer") as caught:
+        await bench.access.cluster(EU)
+    assert caught.value.retry_after == pytest.approx(SILENCE)
+    assert bench.members.log == before, "it was not asked"
+    bench.members.heard(EU, True)
+    await bench.access.cluster(EU)
+    bench.members.heard(EU, False)
+    bench.clock.advance(SILENCE)
     await bench.access.cluster(EU)
 
 

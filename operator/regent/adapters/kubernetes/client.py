@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import quote, urlencode
@@ -39,6 +39,8 @@ class KubernetesCluster:
         timeout: seconds for one request, from connecting to the last byte; each chunk of a LIST is a request.
         pool: connections that may be open at the same time.
         field_manager: whose name the written fields carry in managedFields.
+        heard: called with True when the server has answered, whatever it was, and with False when it has let a request
+            time out.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class KubernetesCluster:
         timeout: float = 5.0,
         pool: int = 32,
         field_manager: str = FIELD_MANAGER,
+        heard: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._client = connection.client(pool=pool)
@@ -59,6 +62,7 @@ class KubernetesCluster:
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout)
         self.last_answer: float | None = None
         """Monotonic time of the API server's last answer, whatever it was; None before the first."""
+        self._heard = heard
         self._dated: tuple[str, float] | None = None
         self._impersonation: dict[str, str] = {}
         self._discovered: dict[tuple[str, str], Resource] = {}
@@ -210,8 +214,11 @@ class KubernetesCluster:
             code = str(response.status)
             data = await response.read()
             self.last_answer = self._clock.monotonic()
+            self._heard(True)
             self._dated = (response.headers.get("Date", ""), self._clock.wall())
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            if isinstance(error, TimeoutError):
+                self._heard(False)
             raise unreachable(what, error) from error
         finally:
             self._metrics.count("regent_api_requests_total", verb=verb, kind=resource.kind, code=code)

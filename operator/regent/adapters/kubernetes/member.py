@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -41,7 +42,9 @@ class MemberClusterPool:
     """Implements `regent.engine.region_clusters.MemberClusters` and `regent.engine.region_access.MemberClients`: one
     client for each region, as long as its kubeconfig stays the same."""
 
-    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, *, clock: Clock, metrics: Metrics, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
+        self._listener: Callable[[str, bool], None] = lambda _region, _answered: None
         self._clock = clock
         self._metrics = metrics
         self._members: dict[str, tuple[str, KubernetesCluster]] = {}
@@ -57,6 +60,10 @@ class MemberClusterPool:
         """Return the region's client; see the port. It is closed when the kubeconfig changes or by `forget`."""
         member = await self._member(region, kubeconfig)
         return member.acting_as(account) if account else member
+
+    def subscribe(self, listener: Callable[[str, bool], None]) -> None:
+        """Tell `listener` the region of each answer (True) and of each request that timed out (False)."""
+        self._listener = listener
 
     async def forget(self, region: str) -> None:
         """Close the region's connections."""
@@ -78,13 +85,20 @@ class MemberClusterPool:
                 return known[1]
             await self.forget(region)
             connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
-            member = self._client(connection)
+            member = self._client(region, connection)
             self._members[region] = (digest, member)
             return member
 
-    def _client(self, connection: Connection) -> KubernetesCluster:
+    def _client(self, region: str, connection: Connection) -> KubernetesCluster:
         try:
-            return KubernetesCluster(connection, clock=self._clock, metrics=self._metrics, timeout=TIMEOUT, pool=POOL)
+            return KubernetesCluster(
+                connection,
+                clock=self._clock,
+                metrics=self._metrics,
+                timeout=self._timeout,
+                pool=POOL,
+                heard=lambda answered: self._listener(region, answered),
+            )
         except (ssl.SSLError, OSError) as error:
             raise ValueError("its certificates or its key cannot be loaded, or do not belong together") from error
 
