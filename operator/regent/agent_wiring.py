@@ -76,7 +76,7 @@ class Agent:
         self._settings = settings
         client = partial(KubernetesCluster, clock=clock, metrics=metrics)
         self._own = client(own, timeout=3.0, pool=16)
-        # Lost and taken over, all within less than the time after which the region is fenced.
+        # Lost and taken over within 0.4 of the time after which the region is fenced: see isolation.TAKEOVER.
         self._own_duration = float(max(1, int(settings.duration * 0.3)))
         self._own_lease = client(own, timeout=request_timeout(self._own_duration), pool=2)
         self._hub = client(hub, timeout=3.0, pool=4)

@@ -34,6 +34,7 @@ from regent.engine.ports import Clock, Leadership, Metrics, Recorder
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.region_access import RegionAccess
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES
@@ -145,6 +146,7 @@ class FailoverParts:
             verifier=DataPlaneVerifier(self._receivers.client, allow_loopback=self._settings.egress.allow_loopback),
             metrics=metrics,
         )
+        epochs = RegionEpochs(members=self._access, namespace=self._settings.namespace)
         executor = RunExecutor(
             cluster=cluster,
             store=store,
@@ -161,6 +163,7 @@ class FailoverParts:
                 clock=LeaseClock(),
                 skew=self._settings.failover.max_clock_skew,
             ),
+            epochs=epochs,
             requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
             hooks=self._hooks,
         )
@@ -179,6 +182,7 @@ class FailoverParts:
             clock=clock,
             recorder=recorder,
             drivers=self._drivers,
+            epochs=epochs,
             watch=self._role_watch,
             leadership=leadership,
             announcer=self._notifier,

@@ -52,7 +52,7 @@ def _label(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )  # fmt: skip
 @click.option("--http-address", metavar="HOST:PORT", default="127.0.0.1:8081", show_default=True)
 @click.option(
-    "--fence-after", type=_Duration("2s", "10m", whole=True), default="15s", show_default=True,
+    "--fence-after", type=_Duration("3s", "10m", whole=True), default="15s", show_default=True,
     help="Without the hub for this long, the region is fenced.",
 )  # fmt: skip
 @click.option(

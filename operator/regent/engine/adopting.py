@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 from regent.domain.conditions import Condition
@@ -10,19 +11,25 @@ from regent.domain.failover.adoption import ANNOTATION, Adopted, Evidence, Unset
 from regent.engine.policy_writes import active_fields
 from regent.engine.ports import Clock, Object, Recorder
 from regent.engine.records import annotations_of, policy_state, status_of
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.resources import FAILOVER_POLICIES
 from regent.engine.run_context import Context
 from regent.engine.status import StatusWriter
 from regent.engine.traffic import TargetState
 
+log = logging.getLogger("regent.policies")
+
 
 class Adopting:
     """Settles what is active for policies whose status does not say."""
 
-    def __init__(self, *, status: StatusWriter, clock: Clock, recorder: Recorder) -> None:
+    def __init__(
+        self, *, status: StatusWriter, clock: Clock, recorder: Recorder, epochs: RegionEpochs | None = None
+    ) -> None:
         self._status = status
         self._clock = clock
         self._recorder = recorder
+        self._epochs = epochs
 
     async def adopt(self, context: Context) -> Condition | None:
         """Write the adoption and return None, or return the condition Ready that says what it waits for."""
@@ -36,17 +43,26 @@ class Adopting:
         broken = next((state for state in states if state.problem), None)
         if broken is not None:
             return Condition("Ready", "False", broken.problem, broken.message)
-        found = adopt(context.snapshot, self._evidence(context, states))
+        found = adopt(context.snapshot, self._evidence(context, states, await self._seen_in_regions(context)))
         if isinstance(found, Unsettled):
             status = "False" if found.reason == "AdoptionAmbiguous" else "Unknown"
             return Condition("Ready", status, found.reason, found.message)
         await self._write(context, found)
         return None
 
-    def _evidence(self, context: Context, states: list[TargetState]) -> Evidence:
+    async def _seen_in_regions(self, context: Context) -> int:
+        """The highest epoch that the regions have kept. Only runs that promote something leave one there."""
+        if self._epochs is None or not context.spec.options.promotion:
+            return 0
+        found = await self._epochs.highest(context.spec)
+        if found.silent:
+            log.warning("Adopted without %s", ", ".join(found.silent), extra={"object": context.spec.key})
+        return found.highest.epoch if found.highest is not None else 0
+
+    def _evidence(self, context: Context, states: list[TargetState], in_regions: int) -> Evidence:
         committed = [run for run in context.runs if status_of(run).get("epoch")]
         last = max(committed, key=lambda run: int(status_of(run)["epoch"]), default=None)
-        epochs = [int(status_of(run)["epoch"]) for run in committed]
+        epochs = [in_regions, *(int(status_of(run)["epoch"]) for run in committed)]
         epochs += [state.fence.epoch for state in states if state.fence is not None]
         return Evidence(
             # What has no shares yet (an empty DNSEndpoint) or never (a webhook) says nothing about the past.

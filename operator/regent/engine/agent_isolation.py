@@ -1,12 +1,15 @@
 """Proof from a region's agent that nothing writes there any more: implements `regent.engine.promotion.Isolation`.
 
 What is proved is judged by `regent.domain.failover.isolation`; this reads and writes the objects of `agent_objects`.
-What was seen is remembered for as long as this process leads and no longer: a new leader begins to wait anew.
+What was seen is remembered for as long as this process leads and no longer: a new leader begins to wait anew. So does
+every run, and every attempt of one: an earlier one may have activated the region while its agent was silent already,
+and the agent needs its time to undo that.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 
 from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
 from regent.domain.failover.fence import Fence
@@ -20,6 +23,8 @@ from regent.engine.resources import CONFIG_MAPS, LEASES
 log = logging.getLogger("regent.isolation")
 
 MAX_CONFLICTS = 5
+MAX_SIGHTINGS = 10_000
+"""Attempts that are remembered; one that is forgotten waits anew."""
 
 
 class AgentIsolation:
@@ -41,7 +46,7 @@ class AgentIsolation:
         self._leadership = leadership
         self._clock = clock
         self._skew = skew
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings: OrderedDict[tuple[str, str, int], Sighting] = OrderedDict()
         self._term = -1
 
     async def isolate(self, policy: PolicySpec, region: str, *, fence: Fence) -> IsolationState:
@@ -57,8 +62,11 @@ class AgentIsolation:
         sighting = None
         if seen is not None:
             # After the answer has come: what is in it was written before.
-            sighting = sight(self._sightings.get(region), seen, now=self._clock.monotonic())
-            self._sightings[region] = sighting
+            attempt = (region, policy.key, fence.epoch)
+            sighting = sight(self._sightings.pop(attempt, None), seen, now=self._clock.monotonic())
+            self._sightings[attempt] = sighting
+            while len(self._sightings) > MAX_SIGHTINGS:
+                self._sightings.popitem(last=False)
         found = find(
             seen,
             sighting,

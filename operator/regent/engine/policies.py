@@ -44,6 +44,7 @@ from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.records import is_automatic, is_over, policy_state, status_of
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.role_watch import RoleWatch
@@ -83,6 +84,7 @@ class PolicyReconciler:
         recorder: Recorder,
         metrics: Metrics,
         drivers: DriverFactory | None = None,
+        epochs: RegionEpochs | None = None,
         watch: RoleWatch | None = None,
         announcer: Announcer | None = None,
         receivers: ReceiverChecks | None = None,
@@ -107,7 +109,7 @@ class PolicyReconciler:
         self._clock = clock
         self._recorder = recorder
         self._metrics = metrics
-        self._adopting = Adopting(status=status, clock=clock, recorder=recorder)
+        self._adopting = Adopting(status=status, clock=clock, recorder=recorder, epochs=epochs)
         self._parsed: dict[str, tuple[int, tuple[PolicySpec, tuple[TargetSpec, ...]]]] = {}
 
     async def reconcile(self, key: Key) -> float | None:

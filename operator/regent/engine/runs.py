@@ -36,6 +36,7 @@ from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import Isolation
 from regent.engine.records import is_automatic, is_over, read_shares, status_of
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.run_context import Advance, Context
@@ -72,6 +73,7 @@ class RunExecutor:
         metrics: Metrics,
         isolation: Isolation | None = None,
         requesters: Requesters | None = None,
+        epochs: RegionEpochs | None = None,
         hooks: HookCalls | None = None,
     ) -> None:
         self._cluster = cluster
@@ -87,9 +89,9 @@ class RunExecutor:
         self._hooks = HookGate(hooks, recorder=recorder)
         self._progress = RunProgress(
             steps={
-                "Isolate": Isolate(isolation or NoAgents()),
+                "Isolate": Isolate(isolation or NoAgents(), epochs),
                 "FinalSync": FinalSync(),
-                "Promote": Promote(),
+                "Promote": Promote(epochs),
                 "Verify": Verify(),
                 "Shift": Shift(alignment),
                 "Stabilize": Stabilize(),

@@ -34,6 +34,7 @@ from tests.fakes.clock import FakeClock, LoopClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.ports import FakeMetrics
 from tests.fakes.prober import Answer, FakeProber, FakeSignals
+from tests.fakes.region import RegionScene
 from tests.fakes.world import EU, US, World
 
 pytestmark = pytest.mark.looptime
@@ -279,6 +280,20 @@ async def queueing() -> None:
             await cluster.close()
         await operator._members.close()
         await operator._probes.close()
+
+
+@moves("regent_agent_connected", "regent_agent_stopped")
+async def guarding() -> FakeMetrics:
+    scene = RegionScene()
+    async with scene.running():
+        await asyncio.sleep(3)
+        assert value(scene.metrics, "regent_agent_connected") == 1
+        assert value(scene.metrics, "regent_agent_stopped", namespace="shop", policy="shop") == 0
+        scene.cut = True
+        await asyncio.sleep(20)
+        assert value(scene.metrics, "regent_agent_connected") == 0
+        assert value(scene.metrics, "regent_agent_stopped", namespace="shop", policy="shop") == 1
+    return scene.metrics
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

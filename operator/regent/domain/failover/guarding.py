@@ -39,6 +39,11 @@ class Act(Enum):
     """Forget that it was stopped: it is a standby now."""
 
 
+GRACE = 0.25
+"""Share of the lease's duration for which an agent that has just taken over tries to reach the hub. Short, because it
+does not know for how long the one before it had not: `isolation.TAKEOVER` allows for that."""
+
+
 def cut_off(*, now: float, since: float, renewed: float | None, duration: float) -> bool:
     """Whether the agent must take the hub for lost.
 
@@ -50,9 +55,7 @@ def cut_off(*, now: float, since: float, renewed: float | None, duration: float)
     """
     if renewed is not None:
         return now - renewed >= duration
-    # Another process may have renewed last, just before this one took over, and its time runs for this one too: half
-    # of the duration went by at most until here.
-    return now - since >= duration / 2
+    return now - since >= duration * GRACE
 
 
 def live(asked: Fence | None, view: PolicyView) -> bool:

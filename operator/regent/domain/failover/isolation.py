@@ -6,7 +6,8 @@ limit, and keeps it so until it has heard from the hub again. So there are two p
 the region any more:
 
 - its word: the agent says that it has isolated the policy, at this fence or a later one;
-- its silence: the Lease has not changed before the waiter's own eyes for duration + demotion limit + clock skew.
+- its silence: the Lease has not changed before the waiter's own eyes for as long as the agent may need (`patience`) and
+  the clock skew.
 
 The waiter counts from when *it* first saw the present renewal: the agent cannot have renewed later than that. A renewal
 that is new starts over, and so does a waiter that has just begun to look (a new leader). Silence proves nothing where
@@ -25,6 +26,10 @@ from regent.domain.duration import format_duration
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep
+
+TAKEOVER = 0.65
+"""Share of the Lease's duration that it may take on top when the agent dies just before it would have fenced, until
+another one of its region has taken over (0.4) and finds itself cut off (0.25)."""
 
 ASK_AGAIN = 0.25
 """Seconds between two looks for the answer of an agent that is connected."""
@@ -51,8 +56,9 @@ class Presence:
 
     @property
     def patience(self) -> float:
-        """Seconds of silence after which the agent has fenced, by its own clock."""
-        return self.duration + self.demotion_limit
+        """Seconds of silence after which the region's agents have fenced it, by their own clocks. One of them may have
+        died meanwhile."""
+        return self.duration * (1 + TAKEOVER) + self.demotion_limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,11 +51,16 @@ class Acting:
         self._make = make
         self._elector = make()
         self._held_last = False
+        """It held the Lease, and has not seen that another does since."""
 
     @property
     def acting(self) -> bool:
         """Whether this process acts for the region now."""
-        return self._elector.leading or (self._held_last and not self._another)
+        if self._elector.leading:
+            self._held_last = True
+        elif self._another:
+            self._held_last = False
+        return self._held_last
 
     @property
     def impaired(self) -> str:
@@ -79,7 +84,6 @@ class Acting:
                 if self._another:
                     raise
                 log.warning("The region's Lease is lost: %s", error)
-                self._held_last = True
                 self._elector = self._make()
 
     async def release(self) -> None:

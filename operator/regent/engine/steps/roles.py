@@ -17,6 +17,7 @@ from regent.domain.failover.roles import Role, RoleState
 from regent.domain.times import rfc3339_micro
 from regent.engine.promotion import Isolation, IsolationState, PromotionDriver
 from regent.engine.records import time_of
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.steps.outcome import Done, Failed, Held, Needed, Outcome, Waiting, Work
 
 PASSIVE = (Role.STANDBY, Role.ABSENT)
@@ -45,6 +46,12 @@ async def _observe(drivers: Sequence[PromotionDriver], regions: Sequence[str]) -
     return [_Seen(driver, region, await driver.observe(region)) for region in regions for driver in drivers]
 
 
+async def _enter(epochs: RegionEpochs | None, work: Work, region: str, name: str) -> None:
+    """Leave the run's epoch in the region before it is changed; a greater one there ends the run."""
+    if epochs is not None:
+        await epochs.enter(region, work.context.spec, work.fence(name))
+
+
 def _listed(seen: Sequence[_Seen]) -> str:
     return "; ".join(map(str, seen))
 
@@ -60,8 +67,9 @@ class NoAgents:
 class Isolate:
     """Stops the writers of the old side: demotes what answers, and asks for proof about what does not."""
 
-    def __init__(self, isolation: Isolation) -> None:
+    def __init__(self, isolation: Isolation, epochs: RegionEpochs | None = None) -> None:
         self._isolation = isolation
+        self._epochs = epochs
 
     async def look(self, work: Work, name: str) -> Outcome:
         """Done when every step is passive in every region that loses its traffic."""
@@ -113,6 +121,7 @@ class Isolate:
     async def act(self, work: Work, name: str) -> None:
         """Demote everything that answers and is not passive yet."""
         for region in work.losing:
+            await _enter(self._epochs, work, region, name)
             for place, driver in enumerate(reversed(work.drivers)):
                 state = await driver.observe(region)
                 if state.role not in (*PASSIVE, Role.UNKNOWN):
@@ -177,6 +186,9 @@ class FinalSync:
 class Promote:
     """Gives the active role to the regions that get traffic, one promotion step after the other."""
 
+    def __init__(self, epochs: RegionEpochs | None = None) -> None:
+        self._epochs = epochs
+
     async def look(self, work: Work, name: str) -> Outcome:
         """Done when the step is active in every such region."""
         step = name.partition("/")[2]
@@ -213,6 +225,7 @@ class Promote:
         driver = work.driver(name.partition("/")[2])
         if driver is not None:
             for region in work.gaining:
+                await _enter(self._epochs, work, region, name)
                 state = await driver.observe(region)
                 if state.role is not Role.ACTIVE:
                     await driver.promote(region, source=work.source, fence=work.fence(name), run=work.run_text)
