@@ -6,17 +6,33 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
 from testbed.controlplane import ControlPlane
-from testbed.toolchain import cloudnative_pg_crds, csi_addons_crds, kubevirt_crds
+from testbed.toolchain import ToolchainError, cloudnative_pg_crds, csi_addons_crds, ensure, kubevirt_crds
 from tests.chart_render import render_chart
 from tests.contract.promotion.regions import EU, US, Bench, Member, open_bench
 
 PLACE = "the-namespace-of-the-policy"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Get what only these tests need before the first of them is timed; see tests/cluster_fixtures.py."""
+    wanted = any("members" in getattr(item, "fixturenames", ()) for item in session.items)
+    if session.config.option.collectonly or not wanted:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with ExitStack() as stack:
+        if capture is not None:
+            stack.enter_context(capture.global_and_fixture_disabled())
+        stack.enter_context(suppress(ToolchainError))
+        for tool in ("helm", "csi-addons-manager"):
+            ensure(tool)
+        for definitions in (cloudnative_pg_crds, csi_addons_crds, kubevirt_crds):
+            definitions()
 
 
 @pytest.fixture(scope="session")
