@@ -131,4 +131,4 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     source.wait_role("standby-leader", timeout=60)
     source.wait_streaming(timeout=60)
     eventually(lambda: not scene.status().get("rejoin"), what="the region to be taken back", timeout=30)
-    assert source.numbers() == to.numbers()
+    eventually(lambda: source.numbers() == to.numbers(), what="it to have what the new primary has", timeout=30)
