@@ -115,3 +115,20 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     # The old side was killed with its writes in flight: what is lost was acknowledged in its last moments.
     assert all(killed - write.done < 1.0 for write in lost)
     assert run["status"].get("estimatedDataLoss"), run["status"]
+
+    # It comes back as a primary, as its own configuration store knows it; Regent reports, asks, and takes it back.
+    source.start_patroni()
+    source.wait_role("primary", timeout=30)
+
+    def reported() -> Json | None:
+        rows = scene.status().get("rejoin") or []
+        return next((row for row in rows if "of WAL on timeline" in row["message"]), None)
+
+    row = eventually(reported, what="the divergence to be reported", timeout=30)
+    assert row is not None and row["region"] == source.name
+    annotation = {"metadata": {"annotations": {"regent.dev/rejoin": source.name}}}
+    scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), annotation)
+    source.wait_role("standby-leader", timeout=60)
+    source.wait_streaming(timeout=60)
+    eventually(lambda: not scene.status().get("rejoin"), what="the region to be taken back", timeout=30)
+    eventually(lambda: source.numbers() == to.numbers(), what="it to have what the new primary has", timeout=30)

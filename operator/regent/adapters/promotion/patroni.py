@@ -22,6 +22,7 @@ from regent.adapters.promotion.patroni_state import (
     Address,
     PatroniSettings,
     Seen,
+    common_point,
     judge,
     replacing,
     standby_snapshot,
@@ -177,20 +178,21 @@ class PatroniDriver:
             UnavailableError: one of the two cannot be asked, or cannot tell yet.
         """
         seen, promoted = await asyncio.gather(self._look(region), self._look(active))
-        if seen.recovering is not False or seen.timeline is None or seen.position is None:
-            return ""
-        if promoted.recovering is not False or promoted.timeline is None or promoted.timeline <= seen.timeline:
-            return ""
-        history = await (await self._api(active)).history()
-        fork = next((end for timeline, end in history if timeline == seen.timeline), None)
+        if seen.standby_of is not None:
+            return ""  # it writes no more, and what it had written before was judged when it was told to follow
+        if seen.recovering is not False or promoted.recovering is not False or seen.position is None:
+            # A primary that died is started in recovery and promoted anew: its position is not final before that.
+            raise UnavailableError(f"what {region} wrote is not known yet: {judge(seen).message}")
+        own, history = await asyncio.gather(self._history(region), self._history(active))
+        fork = common_point(seen, own, promoted, history)
         if fork is None:
             # Patroni writes its history a moment after the promotion.
-            raise UnavailableError(f"Patroni of {active} does not tell yet where timeline {seen.timeline} ended")
+            raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
         if seen.position <= fork:
             return ""
         return (
-            f"{region} wrote {seen.position - fork} bytes of WAL on timeline {seen.timeline} after {active} was "
-            f"promoted at position {fork}; they are undone when it follows {active}"
+            f"{region} wrote {seen.position - fork} bytes of WAL on timeline {seen.timeline} that {active}, which was "
+            f"promoted at position {fork}, does not have; they are undone when it follows {active}"
         )
 
     # -----------------------------------------------------------------------------------------------------------
@@ -217,6 +219,9 @@ class PatroniDriver:
                 await self._entry(settings.credentials, "username"), await self._entry(settings.credentials, "password")
             )
         return PatroniApi(region, cluster.url, client=client, authorization=authorization)
+
+    async def _history(self, region: str) -> list[tuple[int, int]]:
+        return await (await self._api(region)).history()
 
     async def _entry(self, name: str, key: str) -> bytes:
         value = (await self._secrets.data(self._namespace, name)).get(key)

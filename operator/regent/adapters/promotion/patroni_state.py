@@ -6,7 +6,7 @@ roles), `global_config.py` (`is_standby_cluster`). Answers come from outside, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,6 +116,26 @@ def replacing(wanted: Mapping[str, Any] | None, current: Mapping[str, Any] | Non
     if wanted is None:
         return None
     return {**dict.fromkeys(current or {}), **wanted}
+
+
+def common_point(
+    own: Seen, own_history: Sequence[tuple[int, int]], active: Seen, history: Sequence[tuple[int, int]]
+) -> int | None:
+    """Return up to where (bytes of WAL) a primary has the same history as the `active` one; None when it is not known.
+
+    Histories are the ends of past timelines, as Patroni tells them. The current timeline of a primary is never shared
+    with another primary, even where both have the same number: each took the next one when it was promoted. What is
+    missing in a history makes the point too low, never too high.
+    """
+    ends = {timeline: end for timeline, end in history if active.timeline is None or timeline < active.timeline}
+    own_ends = {timeline: end for timeline, end in own_history if own.timeline is None or timeline < own.timeline}
+    common: int | None = None
+    for timeline, end in sorted(ends.items()):
+        mine = own.position if timeline == own.timeline else own_ends.get(timeline)
+        common = end if mine is None else min(mine, end)
+        if mine != end or timeline == own.timeline:
+            break
+    return common
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ import pytest
 from regent.adapters.promotion.patroni_state import (
     Address,
     PatroniSettings,
+    Seen,
+    common_point,
     judge,
     leader_address,
     read_seen,
@@ -106,6 +108,37 @@ def test_a_patch_makes_exactly_the_wanted_cluster() -> None:
         "primary_slot_name": None,
     }
     assert replacing({"host": "b"}, None) == {"host": "b"}
+
+
+@pytest.mark.parametrize(
+    ("own", "own_history", "active", "history", "common"),
+    [
+        # Cut off on timeline 1 while the other was promoted at 100.
+        ((1, 160), [], (2, 500), [(1, 100)], 100),
+        # It died before it had sent all, or had nothing more than the other.
+        ((1, 100), [], (2, 500), [(1, 100)], 100),
+        ((1, 90), [], (2, 500), [(1, 100)], 90),
+        # It died and promoted itself: both have a timeline 2, and neither is the other's.
+        ((2, 700), [(1, 130)], (2, 500), [(1, 100)], 100),
+        ((2, 700), [(1, 100)], (2, 500), [(1, 100)], 100),
+        # Older promotions that both know.
+        ((2, 300), [(1, 100)], (3, 500), [(1, 100), (2, 250)], 250),
+        ((5, 900), [(1, 100), (2, 260)], (3, 500), [(1, 100), (2, 250)], 250),
+        # Its own history is not told yet: too low rather than too high.
+        ((3, 900), [], (3, 500), [(1, 100), (2, 250)], 100),
+        ((1, 160), [], (1, 500), [], None),
+        ((1, 160), [], (2, 500), [], None),
+    ],
+)
+def test_two_primaries_share_their_history_up_to_a_point(
+    own: tuple[int, int],
+    own_history: list[tuple[int, int]],
+    active: tuple[int, int],
+    history: list[tuple[int, int]],
+    common: int | None,
+) -> None:
+    sides = [Seen(recovering=False, timeline=timeline, position=position) for timeline, position in (own, active)]
+    assert common_point(sides[0], own_history, sides[1], history) == common
 
 
 @pytest.mark.parametrize(
