@@ -7,8 +7,10 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +68,14 @@ class Receiver(WireServer):
         headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
         body = await peer.reader.readexactly(int(headers.get("content-length", "0")))
         return Message(number=len(self.messages) + 1, head=head, headers=headers, body=body)
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """The URL of an address where connections are refused: the port is held, so that nobody else begins to listen."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 def check_event(event: object) -> None:

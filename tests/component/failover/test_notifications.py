@@ -21,8 +21,8 @@ from regent.engine.notifications import Notifier
 from regent.engine.receivers import ReceiverSecrets
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, SECRETS
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
-from tests.fakes.receiver import Message, Receiver, check_event, is_signed
-from tests.fakes.wire import response, until, unused_port
+from tests.fakes.receiver import Message, Receiver, check_event, is_signed, nobody
+from tests.fakes.wire import response, until
 from tests.fakes.world import AP, EU, US, World
 
 KEY = b"note-key-note-key-note-key-note!"
@@ -222,19 +222,20 @@ async def test_a_receiver_that_recovers_gets_everything_in_order(monkeypatch: py
 async def test_a_dead_receiver_is_in_nobodys_way_and_its_losses_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.02)
     async with Receiver() as receiver:
-        dead = f"http://127.0.0.1:{unused_port()}/hook?token=S3CRET"
-        async with telling(to(dead), to(receiver.url)) as world:
-            world.tracker.down(EU)
-            await world.visit()
-            assert world.weights()[US] == 100
-            await until(lambda: len(receiver.messages) == 2)
-            assert world.counted("lost") == 0, "there is still time"
-            world.clock.advance(601.0)
-            await world.told()
-            assert (world.counted("sent"), world.counted("lost")) == (2, 2)
-            lost = [note for _, kind, reason, note in world.recorder.events if reason == "NotificationLost"]
-            assert len(lost) == 2 and "started" in lost[0] and "ConnectFailed" in lost[0]
-            assert "S3CRET" not in "".join(lost)
+        with nobody() as url:
+            dead = f"{url}/hook?token=S3CRET"
+            async with telling(to(dead), to(receiver.url)) as world:
+                world.tracker.down(EU)
+                await world.visit()
+                assert world.weights()[US] == 100
+                await until(lambda: len(receiver.messages) == 2)
+                assert world.counted("lost") == 0, "there is still time"
+                world.clock.advance(601.0)
+                await world.told()
+                assert (world.counted("sent"), world.counted("lost")) == (2, 2)
+                lost = [note for _, kind, reason, note in world.recorder.events if reason == "NotificationLost"]
+                assert len(lost) == 2 and "started" in lost[0] and "ConnectFailed" in lost[0]
+                assert "S3CRET" not in "".join(lost)
 
 
 async def test_a_receiver_that_asks_for_time_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from regent.adapters.traffic.verification import HttpVerifier
 from regent.domain.errors import ReceiverError
 from regent.domain.traffic.targets import TargetSpec, VerificationSpec
 from tests.fakes.certificates import Authority
-from tests.fakes.receiver import Receiver
-from tests.fakes.wire import Peer, WireServer, response, server_context, unused_port
+from tests.fakes.receiver import Receiver, nobody
+from tests.fakes.wire import Peer, WireServer, response, server_context
 
 AUTHORITY = Authority()
 
@@ -202,8 +202,8 @@ async def test_each_failure_has_its_reason() -> None:
             with pytest.raises(ReceiverError) as caught:
                 await get(client(), f"http://127.0.0.1:{server.port}/", timeout=0.3)
             found[name] = (caught.value.reason, caught.value.retryable)
-    with pytest.raises(ReceiverError) as caught:
-        await get(client(), f"http://127.0.0.1:{unused_port()}/")
+    with nobody() as url, pytest.raises(ReceiverError) as caught:
+        await get(client(), url)
     found["nobody"] = (caught.value.reason, caught.value.retryable)
     with pytest.raises(ReceiverError) as caught:
         await get(client(), "http://no-such-name.invalid/")
@@ -224,8 +224,8 @@ async def test_other_urls_are_refused(url: str) -> None:
 
 
 async def test_what_is_said_holds_neither_path_nor_query() -> None:
-    with pytest.raises(ReceiverError) as caught:
-        await get(client(), f"http://127.0.0.1:{unused_port()}/services/T0KEN?sig=S3CRET")
+    with nobody() as url, pytest.raises(ReceiverError) as caught:
+        await get(client(), f"{url}/services/T0KEN?sig=S3CRET")
     assert "T0KEN" not in str(caught.value) and "S3CRET" not in str(caught.value)
     assert "127.0.0.1" in str(caught.value)
 

@@ -16,8 +16,8 @@ from regent.adapters.egress.signing import parse_keys
 from regent.domain.errors import ReceiverError
 from regent.engine.receivers import message_id
 from tests.fakes.ports import FakeMetrics
-from tests.fakes.receiver import Message, Receiver, is_signed
-from tests.fakes.wire import response, until, unused_port
+from tests.fakes.receiver import Message, Receiver, is_signed, nobody
+from tests.fakes.wire import response, until
 
 KEY = b"k" * 32
 OLD = b"o" * 24
@@ -119,10 +119,8 @@ async def test_all_tries_together_stay_within_the_time(egress: Egress) -> None:
 
 
 async def test_a_dead_receiver_ends_as_its_last_error(egress: Egress) -> None:
-    with pytest.raises(ReceiverError) as caught:
-        await egress.post(
-            f"http://127.0.0.1:{unused_port()}/", {}, purpose="hook", idempotency_key="m", timeout=5, tries=2
-        )
+    with nobody() as url, pytest.raises(ReceiverError) as caught:
+        await egress.post(url, {}, purpose="hook", idempotency_key="m", timeout=10, tries=2)
     assert caught.value.reason == "ConnectFailed"
     assert METRICS.counted("regent_receiver_requests_total", purpose="hook", result="ConnectFailed") == 1
 

@@ -25,8 +25,8 @@ from regent.engine.resources import SECRETS
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.ports import FakeMetrics
 from tests.fakes.promotion_receiver import EU, KEY, US, Database, answer
-from tests.fakes.receiver import Message, Receiver
-from tests.fakes.wire import response, unused_port
+from tests.fakes.receiver import Message, Receiver, nobody
+from tests.fakes.wire import response
 
 SIGNING = "signing"
 RUN = "shop/shop-8/uid-of-run"
@@ -136,12 +136,13 @@ async def test_an_answer_that_is_no_role_is_unknown(make: Make, bad: bytes) -> N
 
 
 async def test_a_receiver_that_is_away_is_unknown_and_unavailable(make: Make) -> None:
-    driver = make(f"http://127.0.0.1:{unused_port()}/", timeout=1.0)
-    assert (await driver.observe(EU)).role is Role.UNKNOWN
-    with pytest.raises(UnavailableError):
-        await driver.promote(US, source=EU, fence=Fence(8), run=RUN)
-    with pytest.raises(UnavailableError):
-        await driver.sync(EU, US)
+    with nobody() as url:
+        driver = make(url, timeout=1.0)
+        assert (await driver.observe(EU)).role is Role.UNKNOWN
+        with pytest.raises(UnavailableError):
+            await driver.promote(US, source=EU, fence=Fence(8), run=RUN)
+        with pytest.raises(UnavailableError):
+            await driver.sync(EU, US)
 
 
 @pytest.mark.parametrize("status", ["400 Bad", "401 Who", "307 There", "409 No"])
