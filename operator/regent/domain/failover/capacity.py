@@ -2,7 +2,7 @@
 
 The load of one percent point is worked out from the regions that carry traffic now: what they use, by what they carry.
 All of a region's load is taken for the policy's own, which errs on the careful side. A figure that nobody gives never
-holds anything back.
+holds anything back. Figures follow traffic with a delay: what was moved to a region lately is taken off its room.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Mapping
 
 from regent.domain.failover.model import Snapshot
 from regent.domain.traffic import shares
+
+SETTLE = 30.0
+"""Seconds after a run for which free capacity may not show yet what the run has moved."""
 
 
 def rooms(snapshot: Snapshot) -> dict[str, int | None]:
@@ -28,8 +31,20 @@ def rooms(snapshot: Snapshot) -> dict[str, int | None]:
         whole, free = _size(snapshot, name, sized=sized), _free(snapshot, name)
         known = point > 0 and whole is not None and free is not None
         # A hair's breadth below a whole point is that point: 0.29 * 100 is 28.999… in binary.
-        found[name] = int((whole or 0.0) * (free or 0.0) / 100.0 / point + 1e-6) if known else None
+        room = int((whole or 0.0) * (free or 0.0) / 100.0 / point + 1e-6) if known else None
+        found[name] = None if room is None else max(0, room - _lately(snapshot, name))
     return found
+
+
+def _lately(snapshot: Snapshot, region: str) -> int:
+    """Percent points that runs have brought to the region within SETTLE."""
+    since = snapshot.wall_time - SETTLE
+    gains = (
+        run.after.get(region, 0) - run.before.get(region, 0)
+        for run in snapshot.runs
+        if run.committed and (run.completion_time is None or run.completion_time > since)
+    )
+    return sum(max(0, gain) for gain in gains)
 
 
 def short(snapshot: Snapshot, region: str, found: Mapping[str, int | None], *, need: int) -> str:

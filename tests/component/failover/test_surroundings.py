@@ -1,0 +1,169 @@
+"""What stands around a policy (placement, replication, capacity, windows, suspended Regions) reaches its decisions."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from regent.domain.failover.model import PolicySpec, PolicyState
+from regent.domain.failover.options import ReplicationRef, RunOptions
+from regent.domain.health.model import Figures
+from regent.engine.policy_surroundings import replication_lags
+from regent.engine.policy_watch import PolicyWatch
+from regent.engine.queue import KeyedQueue
+from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
+from tests.fakes.world import AP, EU, US, World, policy, region
+
+
+def _placement(name: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"namespace": "shop", "name": name}
+    return {"apiVersion": "regent.dev/v1alpha1", "kind": "PlacementPolicy", "metadata": metadata, "spec": spec}
+
+
+def _reasons(world: World, name: str) -> list[str]:
+    return next(row["reasons"] for row in world.status()["candidates"] if row["region"] == name)
+
+
+async def test_a_region_without_the_frameworks_is_no_candidate_and_the_policy_says_so() -> None:
+    world = World().furnish()
+    world.cluster.put(REGIONS, region(EU, compliance=["GDPR", "SOC2"]))
+    world.cluster.put(REGIONS, region(AP, compliance=["GDPR"]))
+    world.cluster.put(PLACEMENT_POLICIES, _placement("gdpr", compliance=["GDPR"]))
+    await world.visit()
+    assert _reasons(world, US) == ["PlacementDenied"]
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PlacementDenied")
+    assert "does not carry GDPR" in ready["message"]
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == AP
+
+
+async def test_a_placement_policy_for_other_objects_binds_nobody() -> None:
+    world = World().furnish()
+    selector = {"matchLabels": {"tier": "gold"}}
+    world.cluster.put(PLACEMENT_POLICIES, _placement("gold", selector=selector, allowedRegions=[EU]))
+    await world.visit()
+    assert _reasons(world, US) == []
+    labelled = policy()
+    labelled["metadata"]["labels"] = {"tier": "gold"}
+    world.cluster.put(FAILOVER_POLICIES, {**labelled, "status": world.status()})
+    await world.visit()
+    assert _reasons(world, US) == ["PlacementDenied"]
+
+
+async def test_locality_region_prefers_and_does_not_forbid() -> None:
+    world = World().furnish()
+    world.cluster.put(PLACEMENT_POLICIES, _placement("near", allowedRegions=[EU, AP], locality="Region"))
+    await world.visit()
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == AP, "us-east-1 has the higher priority, and is not preferred"
+
+
+async def test_a_suspended_region_is_shown_and_neither_left_nor_entered() -> None:
+    world = World().furnish()
+    world.cluster.put(REGIONS, region(US, suspend=True, priority=90))
+    await world.visit()
+    assert world.condition("Suspended")["reason"] == "RegionSuspended"
+    labels = frozenset({("namespace", "shop"), ("policy", "shop")})
+    assert world.metrics.gauges["regent_policy_suspended", labels] == 1.0
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == AP
+    world.cluster.put(REGIONS, region(AP, suspend=True))
+    world.tracker.down(AP)
+    await world.visit()
+    assert world.status()["activeRegion"] == AP
+    assert world.condition("ActionRequired")["reason"] == "RegionSuspended"
+
+
+async def test_what_a_region_cannot_take_stays_and_follows_when_there_is_room() -> None:
+    world = World().furnish(topology="ActiveActive", safety={"cooldown": "1s"})
+    await world.visit()
+    for name, free in ((US, 10), (AP, 10)):
+        health = world.tracker.regions[name]
+        world.tracker.regions[name] = dataclasses.replace(health, figures=Figures(capacity_available_percent=free))
+    world.tracker.down(EU)
+    await world.visit()
+    status = {row["region"]: row["weightPercent"] for row in world.status()["distribution"]}
+    assert status == {EU: 28, US: 36, AP: 36}
+    assert world.condition("Progressing")["reason"] == "CapacityShort"
+    for name in (US, AP):
+        health = world.tracker.regions[name]
+        world.tracker.regions[name] = dataclasses.replace(health, figures=Figures(capacity_available_percent=60))
+    await world.visit()
+    assert world.weights()[EU] == 0
+
+
+async def test_a_budget_that_is_spent_alerts_and_does_not_keep_an_outage() -> None:
+    world = World().furnish(safety={"budget": {"failovers": 1, "per": "6h"}, "cooldown": "1s"})
+    await world.visit()
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.condition("BudgetSpent")["status"] == "True"
+    world.tracker.down(US)
+    await world.visit()
+    assert world.status()["activeRegion"] == AP
+
+
+async def test_half_of_the_traffic_moves_at_a_time() -> None:
+    world = World().furnish(safety={"maxShift": {"percent": 50, "per": "60s"}})
+    await world.visit()
+    world.tracker.holding.add((EU, "LOAD_ERROR_RATE"))
+    await world.visit()
+    assert world.weights() == {EU: 50, US: 50, AP: 0}
+    assert world.status()["activeRegion"] == US
+    assert world.condition("Progressing")["reason"] == "MaxShift"
+    world.clock.advance(61)
+    world.tracker.fresh()
+    await world.visit()
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    assert [run["spec"]["type"] for run in world.runs()] == ["Failover", "Rebalance"]
+    assert world.status()["failbackRegion"] == EU
+
+
+async def test_an_override_comes_and_goes() -> None:
+    world = World().furnish()
+    await world.visit()
+    shares = [{"region": US, "weightPercent": 100}]
+    ends = "2099-01-01T00:00:00Z"
+    override = {"distribution": shares, "expirationTime": ends}
+    world.cluster.put(FAILOVER_POLICIES, {**policy(trafficOverride=override), "status": world.status()})
+    await world.visit()
+    assert world.weights() == {EU: 0, US: 100, AP: 0}
+    assert world.status()["activeRegion"] == US
+    world.cluster.put(FAILOVER_POLICIES, {**policy(), "status": world.status()})
+    await world.visit()
+    assert world.weights() == {EU: 100, US: 0, AP: 0}
+    assert {run["spec"]["type"] for run in world.runs()} == {"Rebalance"}
+    assert not world.status().get("failbackRegion")
+
+
+def _replication(source: str, **lags: int) -> dict[str, Any]:
+    rows = [{"region": name.replace("_", "-"), "lagMilliseconds": lag} for name, lag in lags.items()]
+    status = {"sourceRegion": source, "targets": [*rows, {"region": AP}]}
+    return {**_placement("data"), "kind": "ReplicationPolicy", "status": status}
+
+
+def test_the_lag_of_required_policies_is_read_and_unknown_where_it_says_nothing() -> None:
+    world = World().furnish()
+    refs = (ReplicationRef(name="data", required=True), ReplicationRef(name="logs", required=False))
+    spec = PolicySpec(namespace="shop", name="shop", uid="u", options=RunOptions(replication=refs))
+    state = PolicyState(active_region=EU)
+    assert replication_lags(world.store, spec, state) == {"data": {}}, "a policy that is missing says nothing"
+    world.cluster.put(REPLICATION_POLICIES, _replication(EU, us_east_1=1500))
+    assert replication_lags(world.store, spec, state) == {"data": {US: 1.5, AP: None}}
+    world.cluster.put(REPLICATION_POLICIES, _replication(US, us_east_1=0))
+    assert replication_lags(world.store, spec, state) == {"data": {}}, "it replicates from elsewhere"
+
+
+async def test_a_change_of_placement_or_replication_wakes_the_policies_of_its_namespace() -> None:
+    world = World().furnish()
+    queue = KeyedQueue(jitter=lambda: 0.0)
+    PolicyWatch(store=world.store, tracker=world.tracker, queue=queue)  # type: ignore[arg-type]
+    for resource, kind in ((PLACEMENT_POLICIES, "PlacementPolicy"), (REPLICATION_POLICIES, "ReplicationPolicy")):
+        world.cluster.put(resource, {**_placement("any"), "kind": kind})
+        key = await queue.get()
+        assert (key.resource, key.name) == (FAILOVER_POLICIES, "shop")
+        queue.done(key)
