@@ -116,7 +116,7 @@ def _parameters() -> dict[str, Any]:
         "max_connections": 50,
         "synchronous_commit": "on",
         # As in production. Nothing is restored from this archive, so nothing is kept in it; but Patroni takes a
-        # second less to demote a primary that archives (docs/adr/0014).
+        # second less to demote a primary that archives (docs/adr/0018).
         "archive_mode": "on",
         "archive_command": "true",
         # A primary that is shut down waits for its standby to have everything; a standby behind a cut link would

@@ -3,7 +3,7 @@ round.
 
 A role is changed by Patroni's dynamic configuration (`standby_cluster`); there is nothing else to switch. Patroni's
 part is to do it in its region; the order between the regions, which is what keeps acknowledged writes, is the run's.
-When a planned promotion may begin is argued in docs/adr/0014: as soon as the old primary is back in recovery, streams,
+When a planned promotion may begin is argued in docs/adr/0018: as soon as the old primary is back in recovery, streams,
 and the new side has replayed what the old one has. `patroni_state` judges what was seen, `patroni_api` asks,
 `patroni_positions` remembers.
 """
