@@ -184,6 +184,7 @@ class PolicyReconciler:
             actions.append(rejoining.action)
         waits.append(await self._drills.advance(context))
         reports = await self._keep(context, decision)
+        await self._executor.keep_number(context)
         await prune(self._cluster, self._store, context.policy, context.runs)
         action = next(filter(None, actions), "")
         return _soonest(*waits, await self._show(context, _shown(decision), reports, None, action=action))

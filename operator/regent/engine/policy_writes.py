@@ -1,4 +1,4 @@
-"""The three edits of a policy's status that a run makes: number, commit, release. Pure, from object to new status."""
+"""The edits of a policy's status that a run makes, from commit to release. Pure: from object to new status."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from regent.domain.failover.model import Plan, PolicySpec, PolicyState, RunType,
 from regent.domain.traffic import shares
 from regent.engine.ports import Object
 from regent.engine.records import (
+    automatic_number,
     enum_of,
     is_automatic,
     policy_state,
@@ -66,6 +67,7 @@ def commit_status(
     status = _status(policy)
     state = policy_state(policy)
     status["epoch"] = state.epoch + 1
+    status["runNumber"] = max(state.run_number, automatic_number(run))
     status["operation"] = {
         "uid": run["metadata"]["uid"],
         "name": run["metadata"]["name"],

@@ -24,6 +24,8 @@ ACKNOWLEDGE_ANNOTATION = "regent.dev/acknowledge"
 MANAGED_BY_LABEL = "regent.dev/managed-by"
 TRIGGER_ANNOTATION = "regent.dev/trigger"
 POLICY_LABEL = "regent.dev/failover-policy"
+DIGITS = 12
+"""Digits of a run's number that are believed: what is longer was made up by somebody."""
 
 TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Cancelled", "NotNeeded", "Superseded"})
 """Phases in which a run is over."""
@@ -101,6 +103,12 @@ def write_groups(groups: GroupState) -> dict[str, Any]:
 def is_automatic(run: Mapping[str, Any]) -> bool:
     """Whether Regent made the run. A person who claims it by the label only gets the stricter rules."""
     return (run["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == "regent"
+
+
+def automatic_number(run: Mapping[str, Any]) -> int:
+    """The number in the name of an automatic run; 0 for runs of people, and for drills."""
+    number = str(run["metadata"]["name"]).rpartition("-")[2]
+    return int(number) if is_automatic(run) and number.isdecimal() and len(number) <= DIGITS else 0
 
 
 def is_over(run: Mapping[str, Any]) -> bool:

@@ -13,7 +13,13 @@ from regent.domain.failover.options import TransitionType
 from regent.engine.journal import Journal
 from regent.engine.ports import Object
 from regent.engine.promotion import PromotionDriver
-from regent.engine.records import MANAGED_BY_LABEL, POLICY_LABEL, TRIGGER_ANNOTATION, time_of, write_shares
+from regent.engine.records import (
+    MANAGED_BY_LABEL,
+    POLICY_LABEL,
+    TRIGGER_ANNOTATION,
+    time_of,
+    write_shares,
+)
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.traffic import TrafficTarget
 

@@ -35,7 +35,7 @@ from regent.engine.hooks import HookCalls
 from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import Isolation
-from regent.engine.records import is_automatic, is_over, read_shares, status_of
+from regent.engine.records import automatic_number, is_automatic, is_over, read_shares, status_of
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
@@ -105,11 +105,9 @@ class RunExecutor:
 
     async def start(self, context: Context, plan: Plan) -> Object:
         """Make the Failover object of an automatic run."""
-        number = context.state.run_number + 1
+        number = 1 + max(context.state.run_number, *map(automatic_number, context.runs), 0)
         for _ in range(NUMBERS):
-            # The number is raised before the object is made: a number whose object was pruned is never used again.
-            await self._policies.number(context.spec, number)
-            self._leadership.check()  # the write before may have taken long enough to lose the lease
+            self._leadership.check()
             try:
                 run = await self._cluster.create(FAILOVERS, new_run(context.spec, plan, number=number))
             except AlreadyExistsError:
@@ -125,6 +123,16 @@ class RunExecutor:
             )
             return run
         raise ConflictError(f"{NUMBERS} Failover objects after {context.spec.name}-{context.state.run_number} exist")
+
+    async def keep_number(self, context: Context) -> None:
+        """Record the highest number in use, before the object that bears it may be pruned: it is never used again.
+
+        The commit does so for the runs that get there. A write of its own before each run would keep the weights
+        waiting, and they wait for every write of every policy that fails over in the same moment.
+        """
+        highest = max(map(automatic_number, context.runs), default=0)
+        if highest > context.state.run_number:
+            await self._policies.number(context.spec, highest)
 
     async def advance(self, context: Context, run: Object, spec: RunSpec) -> Advance:
         """Take the run as far as it can go now.

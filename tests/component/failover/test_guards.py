@@ -66,15 +66,27 @@ async def test_a_committed_run_whose_policy_was_wiped_is_not_committed_again(wor
 
 
 async def test_no_run_is_made_after_the_lease_is_lost(world: World) -> None:
-    def lose(event: str, resource: Any, obj: dict[str, Any]) -> None:
-        if resource is FAILOVER_POLICIES and (obj.get("status") or {}).get("runNumber"):
-            world.leadership.lose()
-
-    world.cluster.subscribe(lose)
     world.tracker.down(EU)
+    world.leadership.lose()
     with pytest.raises(LeadershipLostError):
         await world.visit()
     assert world.runs() == []
+
+
+async def test_the_number_of_a_run_that_never_committed_is_not_used_again(world: World) -> None:
+    """The commit raises the number of the others."""
+    metadata = {"namespace": "shop", "name": "shop-7", "labels": {"regent.dev/managed-by": "regent"}}
+    world.cluster.put(
+        FAILOVERS,
+        {"metadata": metadata, "spec": {"policyRef": {"name": "shop"}}, "status": {"phase": "NotNeeded"}},
+    )
+    await world.visit()
+    [run] = world.runs()
+    await world.cluster.delete(FAILOVERS, "shop", "shop-7", uid=run["metadata"]["uid"])
+    world.tracker.down(EU)
+    await world.visit()
+    assert [run["metadata"]["name"] for run in world.runs()] == ["shop-8"]
+    assert world.status()["runNumber"] == 8
 
 
 async def test_a_release_never_frees_a_policy_from_another_run(world: World) -> None:
@@ -211,7 +223,7 @@ async def test_an_api_server_that_is_away_only_delays_the_run(world: World) -> N
         await world.visit()
     await world.visit()
     assert world.weights()[US] == 100
-    assert [run["metadata"]["name"] for run in world.runs()] == ["shop-2"], "a number is never used twice"
+    assert [run["metadata"]["name"] for run in world.runs()] == ["shop-1"], "one run, of the next number"
 
 
 async def test_suspending_holds_new_runs_and_lets_people_through(world: World) -> None:
