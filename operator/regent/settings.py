@@ -143,6 +143,9 @@ class ReconcileSettings(_Section):
 
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Objects handled at the same time. They mostly wait for the API server, so more than CPUs."""
+    failovers: Annotated[int, Field(ge=1, le=256)] = 4
+    """Policies that begin an automatic failover at the same time; more wait for their turn and decide when they have
+    it. Few, so that the first weights of many are written early instead of all of them late."""
     stuck_after: Annotated[_Duration, _between("10s", "1h")] = 300.0
     """/healthz fails when one visit of an object lasts longer than this."""
 

@@ -27,6 +27,7 @@ from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.alignment import Alignment
 from regent.engine.health import HealthTracker
 from regent.engine.hooks import HookCalls
+from regent.engine.pace import Pace
 from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.policy_watch import PolicyWatch
@@ -181,6 +182,10 @@ class FailoverParts:
             read_run=run_spec,
             clock=clock,
             recorder=recorder,
+            pace=Pace(
+                at_once=self._settings.reconcile.failovers,
+                wake=lambda key: self._queue.add(key, priority=Priority.HIGH),
+            ),
             drivers=self._drivers,
             epochs=epochs,
             watch=self._role_watch,

@@ -12,6 +12,7 @@ from regent.domain.health.suspicion import ObserverHealth
 from regent.engine.alignment import Alignment
 from regent.engine.hooks import HookCalls
 from regent.engine.notifications import Announcer
+from regent.engine.pace import Pace
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.receiver_checks import ReceiverChecks
@@ -168,6 +169,8 @@ class World:
         self.store = Store()
         self.metrics, self.recorder, self.leadership = FakeMetrics(), FakeRecorder(), FakeLeadership()
         self.verifier = FakeVerifier()
+        self.turns: list[Key] = []
+        self.pace = Pace(at_once=4, wake=self.turns.append)
         self.cluster.feed(self.store)
         status = StatusWriter(self.cluster, self.store, self.leadership, metrics=self.metrics)
         self.snapshots = Snapshots(
@@ -192,7 +195,7 @@ class World:
                 self.cluster, self.store, members=self.members, clock=self.clock, metrics=self.metrics
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
-            watch=self.watch, leadership=self.leadership,
+            watch=self.watch, leadership=self.leadership, pace=self.pace,
             drivers=self.steps, announcer=self.announcer(),
             receivers=self.receiver_checks(),
         )  # fmt: skip

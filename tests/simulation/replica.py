@@ -12,6 +12,7 @@ from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.errors import ClusterError, LeadershipLostError
 from regent.domain.failover.runspec import RunSpec
 from regent.engine.alignment import Alignment
+from regent.engine.pace import Pace
 from regent.engine.policies import PolicyReconciler
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.queue import Key, KeyedQueue
@@ -151,7 +152,7 @@ class Replica:
             alignment=alignment, targets=make_targets(self.client, store, clock=clock),
             read_policy=policy_spec,
             read_run=self._read_run, clock=clock, recorder=recorder, metrics=metrics,
-            drivers=drivers, watch=roles, leadership=elector,
+            drivers=drivers, watch=roles, leadership=elector, pace=Pace(at_once=4, wake=self.queue.add),
         )  # fmt: skip
         PolicyWatch(store=store, tracker=tracker, queue=self.queue)
         workers = Workers(self.queue, {FAILOVER_POLICIES: policies}, clock=clock, metrics=metrics, count=1)

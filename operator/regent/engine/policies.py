@@ -20,7 +20,6 @@ from regent.domain.failover.model import (
     Hold,
     Plan,
     PolicySpec,
-    PolicyState,
     Snapshot,
     Steady,
     Topology,
@@ -35,15 +34,17 @@ from regent.engine.adopting import Adopting
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.drill import DrillSchedule
 from regent.engine.finalizers import held
+from regent.engine.gathering import Gathering, ReadPolicy
 from regent.engine.history import prune, runs_of
 from regent.engine.notifications import Announcer, NoAnnouncer
+from regent.engine.pace import LOOK_AGAIN, Pace
 from regent.engine.policy_status import Findings, compose
 from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.receiver_checks import ReceiverChecks
-from regent.engine.records import is_automatic, is_over, policy_state, status_of
+from regent.engine.records import is_automatic, is_over, status_of
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
@@ -53,11 +54,10 @@ from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
-from regent.engine.traffic import TargetFactory, owner_text, rival
+from regent.engine.traffic import TargetFactory, owner_text
 
 log = logging.getLogger("regent.policies")
 
-ReadPolicy = Callable[[Mapping[str, Any]], tuple[PolicySpec, tuple[TargetSpec, ...]]]
 ReadRun = Callable[[Mapping[str, Any]], RunSpec]
 
 RIVAL_RETRY = 10.0
@@ -83,34 +83,38 @@ class PolicyReconciler:
         clock: Clock,
         recorder: Recorder,
         metrics: Metrics,
+        pace: Pace,
         drivers: DriverFactory | None = None,
         epochs: RegionEpochs | None = None,
         watch: RoleWatch | None = None,
         announcer: Announcer | None = None,
         receivers: ReceiverChecks | None = None,
     ) -> None:
+        self._pace = pace
         self._receivers = receivers
         self._announcer = announcer or NoAnnouncer()
-        self._drivers = drivers or NoDrivers()
+        self._gathering = Gathering(
+            store=store,
+            snapshots=snapshots,
+            targets=targets,
+            drivers=drivers or NoDrivers(),
+            watch=watch,
+            read_policy=read_policy,
+        )
         self._drills = DrillSchedule(cluster=cluster, store=store, leadership=leadership)
-        self._watch = watch
         self._rejoin = (
             Rejoin(watch=watch, status=status, leadership=leadership, recorder=recorder) if watch is not None else None
         )
         self._cluster = cluster
         self._store = store
         self._status = status
-        self._snapshots = snapshots
         self._executor = executor
         self._alignment = alignment
-        self._targets = targets
-        self._read_policy = read_policy
         self._read_run = read_run
         self._clock = clock
         self._recorder = recorder
         self._metrics = metrics
         self._adopting = Adopting(status=status, clock=clock, recorder=recorder, epochs=epochs)
-        self._parsed: dict[str, tuple[int, tuple[PolicySpec, tuple[TargetSpec, ...]]]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Visit the policy named by `key`; see `Reconciler.reconcile`."""
@@ -122,16 +126,16 @@ class PolicyReconciler:
                 self._receivers.forget(key.namespace, key.name)
             return None
         try:
-            spec, target_specs = self._parse(policy)
+            spec, target_specs = self._gathering.parse(policy)
         except ValueError as error:
             await self._show_invalid(key, policy, error)
             return None
         try:
-            context = self._gather(policy, spec, target_specs)
+            context = self._gathering.gather(policy, spec, target_specs)
         except PromotionProblemError as error:
             await self._show_invalid(key, policy, error, reason=error.reason)
             return None
-        taken = self._taken(spec, target_specs)
+        taken = self._gathering.taken(spec, target_specs)
         if taken:
             problem = Condition("Ready", "False", "TargetConflict", taken)
             return _soonest(RIVAL_RETRY, await self._show(context, Steady(), (), problem))
@@ -140,7 +144,7 @@ class PolicyReconciler:
             if isinstance(adopted, Condition):
                 decision = Steady(candidates=shown_candidates(context.snapshot))
                 return _soonest(1.0, await self._show(context, decision, (), adopted))
-            context = self._regather(context, target_specs)
+            context = self._gathering.again(context, target_specs)
         again = await self._visit(context, target_specs)
         self._announce(spec)
         return again
@@ -151,17 +155,17 @@ class PolicyReconciler:
         actions: list[str] = []
         advance = await self._held_operation(context)
         if advance is not None and not advance.over:
-            context = self._regather(context, target_specs)
+            context = self._gathering.again(context, target_specs)
             shown = await self._show(context, Steady(), advance.reports, None, action=advance.action)
             return _soonest(advance.retry_after, shown)
         if advance is not None:
-            context = self._regather(context, target_specs)
+            context = self._gathering.again(context, target_specs)
         await self._executor.let_go(context)
         if context.policy["metadata"].get("deletionTimestamp"):
             return None  # it was kept for the run that has just ended
         for run in [run for run in context.runs if not is_over(run)]:
             advance = await self._advance(context, run)
-            context = self._regather(context, target_specs)
+            context = self._gathering.again(context, target_specs)
             waits.append(advance.retry_after)
             actions.append(advance.action)
             if context.state.operation is not None:
@@ -170,11 +174,17 @@ class PolicyReconciler:
                 return _soonest(*waits)
         decision = decide(context.snapshot)
         if isinstance(decision, Plan) and not any(is_automatic(run) and not is_over(run) for run in context.runs):
-            run = await self._executor.start(context, decision)
-            context = self._regather(context, target_specs)
-            advance = await self._advance(context, run)
+            key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
+            if not self._pace.enter(key):
+                return _soonest(LOOK_AGAIN, *waits)
+            try:
+                run = await self._executor.start(context, decision)
+                context = self._gathering.again(context, target_specs)
+                advance = await self._advance(context, run)
+            finally:
+                self._pace.leave(key)
             actions.append(advance.action)
-            context = self._regather(context, target_specs)
+            context = self._gathering.again(context, target_specs)
             if context.state.operation is not None:
                 return advance.retry_after
             decision = decide(context.snapshot)
@@ -318,56 +328,6 @@ class PolicyReconciler:
             return status
 
         await self._status.transact(FAILOVER_POLICIES, key.namespace, key.name, change, uid=policy["metadata"]["uid"])
-
-    def _parse(self, policy: Object) -> tuple[PolicySpec, tuple[TargetSpec, ...]]:
-        uid, generation = str(policy["metadata"]["uid"]), int(policy["metadata"].get("generation", 1))
-        known = self._parsed.get(uid)
-        if known is None or known[0] != generation:
-            known = (generation, self._read_policy(policy))
-            self._parsed[uid] = known
-        return known[1]
-
-    def _gather(self, policy: Object, spec: PolicySpec, target_specs: Sequence[TargetSpec]) -> Context:
-        state = policy_state(policy)
-        runs = runs_of(self._store, spec)
-        return Context(
-            policy=policy,
-            spec=spec,
-            state=state,
-            snapshot=self._snapshot(spec, state, runs),
-            targets=self._targets.targets(spec, target_specs),
-            runs=runs,
-            drivers=self._drivers.drivers(spec),
-        )
-
-    def _snapshot(self, spec: PolicySpec, state: PolicyState, runs: Sequence[Object]) -> Snapshot:
-        snapshot = self._snapshots.build(spec, state, runs)
-        if self._watch is None or not spec.options.promotion:
-            return snapshot
-        roles = self._watch.roles(spec.uid)
-        return dataclasses.replace(snapshot, lags=roles.lags(spec), roles=roles.active())
-
-    def _regather(self, context: Context, target_specs: Sequence[TargetSpec]) -> Context:
-        """Gather again after a write of ours: the store already has what the API server answered."""
-        policy = self._store.get(FAILOVER_POLICIES, context.spec.namespace, context.spec.name) or context.policy
-        return self._gather(policy, context.spec, target_specs)
-
-    def _taken(self, spec: PolicySpec, target_specs: Sequence[TargetSpec]) -> str:
-        """Why a target belongs to another policy; "" when all are free."""
-        if not target_specs:
-            return ""
-        others = []
-        for obj in self._store.list(FAILOVER_POLICIES, spec.namespace):
-            if obj["metadata"]["uid"] != spec.uid and not obj["metadata"].get("deletionTimestamp"):
-                try:
-                    others.append(self._parse(obj))
-                except ValueError:
-                    continue
-        for target in target_specs:
-            owner = rival(spec, target, others)
-            if owner:
-                return f"{target.ref} belongs to the older FailoverPolicy {owner}; remove it from one of the two"
-        return ""
 
 
 def _listed(context: Context) -> dict[str, int]:

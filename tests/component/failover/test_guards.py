@@ -11,6 +11,7 @@ from regent.domain.failover.cooldown import current
 from regent.domain.failover.model import RunRecord, RunType, TriggerKind
 from regent.domain.times import rfc3339
 from regent.engine.policy_writes import raise_run_number, release_status
+from regent.engine.queue import Key
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS
 from tests.fakes.world import AP, EU, US, World, policy, region, route
 
@@ -89,11 +90,23 @@ async def test_the_number_of_a_run_that_never_committed_is_not_used_again(world:
     assert world.status()["runNumber"] == 8
 
 
+async def test_a_policy_that_has_no_turn_decides_when_it_has_one(world: World) -> None:
+    others = [Key(FAILOVER_POLICIES, "shop", f"other-{number}") for number in range(4)]
+    assert all(world.pace.enter(other) for other in others)
+    world.tracker.down(EU)
+    await world.visit(times=1)
+    assert world.runs() == []
+    world.pace.leave(others[0])
+    assert world.turns == [Key(FAILOVER_POLICIES, "shop", "shop")]
+    await world.visit()
+    assert world.weights()[US] == 100
+
+
 async def test_a_release_never_frees_a_policy_from_another_run(world: World) -> None:
     held = {**stored(world, FAILOVER_POLICIES)}
     held["status"] = {**held["status"], "operation": {"uid": "theirs", "name": "theirs", "to": US}}
     ours = {"metadata": {"uid": "ours", "name": "ours"}, "spec": {}, "status": {"phase": "Succeeded"}}
-    spec = world.policies._parse(held)[0]
+    spec = world.policies._gathering.parse(held)[0]
     assert release_status(held, spec, ours, {}, now="2026-01-01T00:00:00Z") == held["status"]
 
 

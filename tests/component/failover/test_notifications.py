@@ -294,6 +294,6 @@ async def test_an_old_leader_tells_nothing() -> None:
         )  # fmt: skip
         policy = world.store.get(FAILOVER_POLICIES, "shop", "shop")
         assert policy is not None
-        spec, _ = world.policies._parse(policy)
+        spec, _ = world.policies._gathering.parse(policy)
         late.announce(policy, spec, world.runs())
         assert late.waiting == 0

@@ -154,7 +154,8 @@ class FailoverPolicyStatus(ApiModel):
         default=None, description="Number of the last committed run; only grows, and fences everything that is written."
     )
     run_number: LongCount | None = Field(
-        default=None, description="Number of the last automatic run; raised by its commit, at the latest before it is pruned."
+        default=None,
+        description="Number of the last automatic run; raised by its commit, at the latest before it is pruned.",
     )
     operation: Operation | None = Field(default=None, description="The committed run that holds the policy, if any.")
     phase: PolicyPhase = Field(
