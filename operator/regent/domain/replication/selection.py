@@ -1,0 +1,54 @@
+"""Which objects of the source a policy selects, and which of these go to a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from regent.domain.labels import selects
+from regent.domain.replication.kinds import kinds_of
+from regent.domain.replication.marks import annotations_of, labels_of
+from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector
+
+ACCESSES_ANNOTATION = "regent.dev/accesses-per-day"
+HOT_LABEL = "regent.dev/hot"
+"""Says that an object is hot ("true") or cold ("false") whatever its accesses are."""
+
+
+def selected(obj: Mapping[str, Any], selector: ResourceSelector) -> bool:
+    """Whether a selection takes the object: by its names and labels. Its kind is the caller's matter."""
+    metadata = obj.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if not isinstance(name, str) or name in selector.exclude or (selector.names and name not in selector.names):
+        return False
+    return selects(selector.selector, labels_of(obj))
+
+
+def selected_by(obj: Mapping[str, Any], kind: KindRef, spec: ReplicationSpec) -> bool:
+    """Whether any selection of the policy takes an object of this kind.
+
+    `exclude` belongs to its selection: what another selection takes is copied.
+    """
+    return any(
+        kind.group_kind in {found.group_kind for found in kinds_of(selector)} and selected(obj, selector)
+        for selector in spec.resources
+    )
+
+
+def pushed_down(kind: KindRef, spec: ReplicationSpec) -> Mapping[str, Any]:
+    """Return the label selector with which objects of this kind can be listed without missing any: the one of its only
+    selection; {} (everything) when there are several."""
+    found = [selector for selector in spec.resources if kind.group_kind in {k.group_kind for k in kinds_of(selector)}]
+    return found[0].selector if len(found) == 1 else {}
+
+
+def hot(obj: Mapping[str, Any], spec: ReplicationSpec) -> bool:
+    """Whether strategy Partial copies the object: its label says so, or its accesses per day are above the threshold.
+
+    Without label and annotation an object is cold; what is no number counts as none.
+    """
+    label = labels_of(obj).get(HOT_LABEL)
+    if label in ("true", "false"):
+        return label == "true"
+    text = str(annotations_of(obj).get(ACCESSES_ANNOTATION, ""))
+    return text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > spec.hot_accesses
