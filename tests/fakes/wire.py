@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakSet
 
 from tests.fakes.certificates import Issued
 
@@ -58,6 +59,7 @@ class WireServer:
         self._handler = handler
         self._tls = tls
         self._peers: dict[asyncio.Task[None], Peer] = {}
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._server: asyncio.Server | None = None
         self.port = 0
         self.connections = 0
@@ -78,9 +80,12 @@ class WireServer:
         for task in list(self._peers):
             task.cancel()
         await asyncio.gather(*self._peers, return_exceptions=True)
-        # Two rounds, so that the transports' own closing callbacks have run before the loop ends.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        # Some rounds, so that what was accepted in the last moment is seen and closed too, and the transports' own
+        # closing callbacks have run before the loop ends.
+        for _ in range(5):
+            await asyncio.sleep(0)
+            for writer in self._writers:
+                writer.transport.abort()
 
     @property
     def open_connections(self) -> int:
@@ -97,6 +102,7 @@ class WireServer:
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         task = asyncio.current_task()
         assert task is not None
         peer = self._peers[task] = Peer(reader, writer, self.connections)

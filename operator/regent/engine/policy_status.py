@@ -19,7 +19,7 @@ from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.decide import cooldown_of
 from regent.domain.failover.model import Candidate, Decision, FailbackMode, Hold, PolicySpec, Snapshot, Steady, Topology
 from regent.domain.failover.wanted import group
-from regent.domain.times import rfc3339
+from regent.domain.times import rfc3339, rfc3339_micro
 from regent.domain.traffic import shares
 from regent.engine.alignment import TargetReport
 from regent.engine.policy_warnings import budget, split_brain, suspended
@@ -110,7 +110,8 @@ def _remember(status: dict[str, Any], policy: Object, spec: PolicySpec, findings
     if not found and (isinstance(decision, Steady) or spec.topology is not Topology.LEADER_ELECTION):
         status.pop("challenger", None)
     elif found and found != state.challenger:
-        status["challenger"] = {"region": found, "sinceTime": rfc3339(findings.snapshot.wall_time)}
+        # To the microsecond: cut to the second, it would have been better for up to a second longer than it was.
+        status["challenger"] = {"region": found, "sinceTime": rfc3339_micro(findings.snapshot.wall_time)}
 
 
 def _target_row(report: TargetReport) -> dict[str, Any]:

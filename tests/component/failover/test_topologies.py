@@ -48,6 +48,7 @@ async def test_a_better_region_takes_over_after_stabilization_and_a_new_process_
         topology="LeaderElection", preemption="AfterStabilization", failback={"stabilization": "60s"}
     )
     await world.visit()
+    await _later(world, 0.9)
     world.tracker.up(EU, health=Health.DEGRADED)
     await world.visit()
     better = world.status()["challenger"]["region"]
@@ -56,7 +57,9 @@ async def test_a_better_region_takes_over_after_stabilization_and_a_new_process_
     world.boot()
     assert world.status()["challenger"]["region"] == better
     assert world.status()["activeRegion"] == EU
-    await _later(world, 31)
+    await _later(world, 29.5)
+    assert world.status()["activeRegion"] == EU, "it has been better for half a second less than it has to be"
+    await _later(world, 1.5)
     assert world.status()["activeRegion"] == better
     [run] = world.runs()
     assert (run["spec"]["type"], run["status"]["trigger"]) == ("Switchover", "Preemption")
