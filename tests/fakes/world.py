@@ -162,6 +162,7 @@ class World:
         self.tracker = FakeTracker(self.clock)
         self.steps, self.isolation = FakeSteps(), FakeIsolation()
         self.members = FakeMembers()
+        self.suspend_all = False
         self.boot()
 
     def boot(self) -> None:
@@ -174,7 +175,11 @@ class World:
         self.cluster.feed(self.store)
         status = StatusWriter(self.cluster, self.store, self.leadership, metrics=self.metrics)
         self.snapshots = Snapshots(
-            store=self.store, tracker=self.tracker, clock=self.clock, startup_grace=10.0, suspend_all=lambda: False
+            store=self.store,
+            tracker=self.tracker,
+            clock=self.clock,
+            startup_grace=10.0,
+            suspend_all=lambda: self.suspend_all,
         )
         self.snapshots.begin(since=self.clock.monotonic() - 60)
         self.watch = RoleWatch(

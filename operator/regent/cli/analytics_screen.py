@@ -9,7 +9,7 @@ from rich.text import Text
 
 from regent.cli.fields import EMPTY, milliseconds, span
 from regent.cli.output import facts, table
-from regent.domain.failover.analytics import Analytics, Outcome, Recovery, Spread, Tally
+from regent.domain.failover.analytics import Analytics, Drills, Outcome, Recovery, Spread, Tally
 from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 
@@ -30,7 +30,7 @@ _HEADS = ["runs", "success", "succeeded", "failed", "rolled back", "cancelled", 
 
 def analytics_screen(found: Analytics) -> RenderableType:
     """Lay out the analytics."""
-    if not found.total.runs:
+    if not found.total.runs and not found.drills.counts.runs:
         return Text("No runs yet.")
     parts: list[RenderableType] = [Text("Runs", style="bold"), _tallies("", [("all", found.total)])]
     if found.pruned.runs:
@@ -45,6 +45,7 @@ def analytics_screen(found: Analytics) -> RenderableType:
         Text(),
         Text("Recovery", style="bold"),
         facts(_recovery(found.recovery, found.cascades)),
+        *_drills(found.drills),
         *_traffic(found),
     ]
     return Group(*parts)
@@ -98,6 +99,23 @@ def _recovery(recovery: Recovery, cascades: Tally) -> list[tuple[str, str]]:
         ("Time away", f"median {span(away.median)}, longest {span(away.longest)}" if away else ""),
         ("Still away", f"{recovery.still_away} moves that no failback has undone" if recovery.still_away else ""),
         ("Cascades", f"{cascades.runs}, success {success(cascades)}" if cascades.runs else ""),
+    ]
+
+
+def _drills(drills: Drills) -> list[RenderableType]:
+    counts = drills.counts
+    if not counts.runs:
+        return []
+    passed, failed = counts[Outcome.SUCCEEDED], counts[Outcome.FAILED]
+    rows = (
+        [run.policy, "passed" if run.outcome is Outcome.SUCCEEDED else run.outcome.value.lower(), run.name, run.message]
+        for run in drills.last
+    )
+    return [
+        Text(),
+        Text("Drills", style="bold"),
+        Text(f"{counts.runs}: {passed} passed, {failed} failed. The last one of each policy:"),
+        table(["policy", "result", "run", "message"], rows),
     ]
 
 

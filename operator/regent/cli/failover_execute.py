@@ -325,6 +325,8 @@ def _end(selected: Selected, followed: Followed, order: Order) -> None:
 
 
 def _say_goes_on(made: Sequence[Object]) -> None:
+    if not made:
+        click.echo("Stopped before it was answered: look whether a run was made with regent failover status", err=True)
     for run in made:
         click.echo(
             f"{name_of(run)} goes on. To stop it before it commits: regent failover cancel {name_of(run)}", err=True

@@ -132,7 +132,8 @@ def analytics(invocation: Invocation, *, policy: str, since: float | None, all_n
     """Count runs: success by strategy, triggers, the time of each step, traffic over time, recovery.
 
     Runs whose objects were pruned are in the totals, marked; nothing else is known of them. Success is the share of
-    runs that Succeeded among those that Succeeded, Failed or were RolledBack. Dry runs do not count.
+    runs that Succeeded among those that Succeeded, Failed or were RolledBack. Dry runs do not count, and drills are
+    counted apart.
 
     \b
     Examples:

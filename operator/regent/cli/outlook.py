@@ -20,7 +20,15 @@ _IDLE = frozenset({"Steady"})
 """Reasons of Progressing=False that hold nothing back."""
 
 _GOOD_WHEN_FALSE = frozenset(
-    {"ActionRequired", "Progressing", "SplitBrainSuspected", "FailbackPending", "CooldownActive"}
+    {
+        "ActionRequired",
+        "Progressing",
+        "SplitBrainSuspected",
+        "FailbackPending",
+        "CooldownActive",
+        "Suspended",
+        "BudgetSpent",
+    }
 )
 
 
@@ -34,7 +42,7 @@ def outlook(policy: Object, run: Object | None, *, now: float) -> list[str]:
     """
     if not value_at(policy, ".status.phase") or value_at(policy, ".status.phase") == "Unknown":
         return ["The operator has not looked at this policy yet: is it running?"]
-    said = [*_operation(policy, run), *_spoken(policy), *_held(policy), *_cooldown(policy, now)]
+    said = [*_operation(policy, run), *_spoken(policy), *_left(policy), *_held(policy), *_cooldown(policy, now)]
     return [*said, *_on_failure(policy)]
 
 
@@ -76,9 +84,24 @@ def _spoken(policy: Object) -> list[str]:
     return said
 
 
+def _left(policy: Object) -> list[str]:
+    """Give the regions that were left without proof that they stopped."""
+    rows = items_at(policy, ".status.rejoin")
+    return [f"{text_at(row, 'region')} is to come back as a standby: {text_at(row, 'message')}" for row in rows]
+
+
+def _suspended(policy: Object) -> str:
+    """Say what keeps every automatic run of the policy from starting; "" when nothing does."""
+    found = find(items_at(policy, ".status.conditions"), "Suspended") or {}
+    if found.get("status") == "True" and found.get("reason") != "RegionSuspended":
+        return text_at(found, "message").partition(":")[0]
+    return "spec.suspend is true" if value_at(policy, ".spec.suspend") else ""
+
+
 def _held(policy: Object) -> list[str]:
-    if value_at(policy, ".spec.suspend"):
-        return ["No automatic run starts while spec.suspend is true."]
+    why = _suspended(policy)
+    if why:
+        return [f"No automatic run starts: {why}."]
     if value_at(policy, ".spec.mode") == "Manual":
         return ["No automatic run starts: spec.mode is Manual. A trigger that fires only asks for a person."]
     return []
@@ -95,7 +118,7 @@ def _cooldown(policy: Object, now: float) -> list[str]:
 
 
 def _on_failure(policy: Object) -> list[str]:
-    if value_at(policy, ".status.operation.name") or value_at(policy, ".spec.suspend"):
+    if value_at(policy, ".status.operation.name") or _suspended(policy):
         return []
     if value_at(policy, ".spec.mode") == "Manual":
         return []

@@ -31,11 +31,16 @@ class PolicyView:
     """ReplicationPolicies that the policy names."""
 
     def lag(self, region: str) -> str:
-        """Write how far the region's copies are behind, the worst of them; `-` where nothing is replicated to it."""
+        """Write how far the region's data is behind, the worst of it; `-` where nothing is replicated to it. What the
+        operator sees of databases is known in steps only."""
+        candidate = _named(items_at(self.policy, ".status.candidates"), "region", region)
+        return self._copies(region) or str(candidate.get("lag") or "-")
+
+    def _copies(self, region: str) -> str:
         rows = [row for obj in self.replication for row in items_at(obj, ".status.targets") if row["region"] == region]
         known = [int(row["lagMilliseconds"]) for row in rows if row.get("lagMilliseconds") is not None]
         if not rows:
-            return "-"
+            return ""
         return milliseconds(max(known)) if len(known) == len(rows) else "not known"
 
     def own_regions(self) -> list[Object]:
@@ -84,8 +89,16 @@ def _head(policy: Object, now: float) -> list[tuple[str, str]]:
         ("Fencing", text_at(policy, ".status.effective.fencing")),
         ("Failback", text_at(policy, ".status.effective.failbackMode")),
         ("Cooldown", f"until {until}" if left > 0 else ""),
+        ("Last drill", _drill(value_at(policy, ".status.lastDrill"))),
         ("Runs", _totals(value_at(policy, ".status.totals"))),
     ]
+
+
+def _drill(last: Mapping[str, Any] | None) -> str:
+    if not last:
+        return ""
+    passed = "passed" if last.get("result") == "Succeeded" else text_at(last, "result").lower()
+    return f"{text_at(last, 'name')} {passed} at {text_at(last, 'completionTime')}: {text_at(last, 'message')}"
 
 
 def _totals(totals: Mapping[str, int] | None) -> str:

@@ -118,12 +118,13 @@ def _manner(plan: Mapping[str, Any]) -> str:
 def candidates_table(candidates: Iterable[Mapping[str, Any]]) -> Table:
     """Lay out candidates: rank, whether they may take over, everything that speaks against them."""
     return table(
-        ["candidate", "takes over", "rank", "reasons"],
+        ["candidate", "takes over", "rank", "lag", "reasons"],
         (
             [
                 text_at(item, "region"),
                 "yes" if item.get("eligible") else "no",
                 text_at(item, "rank"),
+                str(item.get("lag") or EMPTY),
                 "; ".join(item.get("reasons") or ()) or EMPTY,
             ]
             for item in candidates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -13,27 +13,30 @@ from rich.text import Text
 
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
-from regent.cli.fields import value_at
+from regent.cli.fields import name_of, value_at
 from regent.cli.group import EXIT_FAILURE, Failure
 from regent.cli.options import Invocation, reading
 from regent.cli.output import facts
 from regent.cli.run_screen import candidates_table
 from regent.cli.selection import place, regions_in
-from regent.domain.errors import ForbiddenError
+from regent.domain.errors import ForbiddenError, NotFoundError
 from regent.domain.failover.faults import Fault, Measurable
 from regent.domain.health.plan import RegionPlan
 from regent.domain.traffic import shares
+from regent.engine.agent_objects import agent_name, presence
 from regent.engine.ports import Cluster, Object
 from regent.engine.records import write_shares
 from regent.engine.resources import (
+    CONFIG_MAPS,
     FAILOVER_POLICIES,
     FAILOVERS,
+    LEASES,
     PLACEMENT_POLICIES,
     REGIONS,
     REPLICATION_POLICIES,
 )
 from regent.engine.run_objects import candidate_rows
-from regent.engine.simulation import Outcome, Simulated, enabled_healths, simulate, snapshot_of, unfinished
+from regent.engine.simulation import Agents, Outcome, Simulated, enabled_healths, simulate, snapshot_of, unfinished
 from regent.engine.store import Store
 
 GOOD = frozenset({Outcome.MOVES, Outcome.UNAFFECTED})
@@ -69,13 +72,22 @@ class Answer:
     help="down: no answer. degraded: too many errors. slow: p95 latency too high. drained: taken out by a person.",
 )
 @click.option("--policy", metavar="NAME", default="", help="Only this policy, in the namespace.")
+@click.option(
+    "--operator-namespace",
+    metavar="NAME",
+    default="regent-system",
+    show_default=True,
+    help="Where the Leases of the regions' agents are.",
+)
 @reading
-def simulate_(invocation: Invocation, *, regions: tuple[str, ...], fault: str, policy: str) -> None:
+def simulate_(
+    invocation: Invocation, *, regions: tuple[str, ...], fault: str, policy: str, operator_namespace: str
+) -> None:
     """Show what would be decided if a region failed now. Nothing is touched, and nothing is written.
 
     The decision is the operator's own, made on what the objects show at this moment, for every policy of all namespaces
     (of your namespace with -n, or when you may not see the others). A region that is down is taken to be down for every
-    vantage; the operator is taken to run and to trust itself.
+    vantage, and its agent, if it has one, to be cut off; the operator is taken to run and to trust itself.
 
     The exit code is 0 when every policy that the region carries traffic of would be moved by itself, also when there is
     none, and 1 when one of them would be held back, would wait for a person, or would stay where it is.
@@ -87,14 +99,22 @@ def simulate_(invocation: Invocation, *, regions: tuple[str, ...], fault: str, p
       regent simulate --region eu-west-1 --region eu-central-1
     """
     kind = Fault(fault.lower())
-    store, policies = invocation.read(lambda cluster: _gather(cluster, invocation, policy))
+
+    async def gathered(cluster: Cluster) -> tuple[Store, list[Object], Agents]:
+        store, policies = await _gather(cluster, invocation, policy)
+        promoting = any(value_at(item, ".spec.promotion.steps") for item in policies)
+        agents = await _agents(cluster, operator_namespace, regions) if promoting else Agents()
+        own = {name_of(item) for item in store.list(REGIONS) if value_at(item, ".spec.cluster")}
+        return store, policies, replace(agents, members=frozenset(own))
+
+    store, policies, agents = invocation.read(gathered)
     missing = [name for name in regions if store.get(REGIONS, "", name) is None]
     if missing:
         raise Failure(f"there is no Region {', '.join(missing)}; see: regent region list")
     wall = invocation.environment.wall()
     named = set(regions)
     asked = [item for item in policies if policy or named & set(regions_in(item))]
-    answers = [_answer(item, store, regions, kind, wall) for item in asked]
+    answers = [_answer(item, store, regions, kind, agents, wall) for item in asked]
     invocation.write(_document(regions, kind, answers), lambda _: _screen(regions, kind, answers))
     if any(answer.result.outcome not in GOOD for answer in answers):
         raise click.exceptions.Exit(EXIT_FAILURE)
@@ -123,7 +143,28 @@ async def _gather(cluster: Cluster, invocation: Invocation, policy: str) -> tupl
     return store, sorted(policies, key=place)
 
 
-def _answer(policy: Object, store: Store, faulty: Sequence[str], fault: Fault, wall: float) -> Answer:
+async def _agents(cluster: Cluster, namespace: str, regions: Sequence[str]) -> Agents:
+    """Read what the hub shows of the agents of the regions."""
+    known = {}
+    try:
+        for region in regions:
+            try:
+                lease = await cluster.get(LEASES, namespace, agent_name(region))
+            except NotFoundError:
+                continue
+            try:
+                told = await cluster.get(CONFIG_MAPS, namespace, agent_name(region))
+            except NotFoundError:
+                told = None
+            known[region] = presence(lease, told)
+    except ForbiddenError:
+        return Agents(unreadable=f"you may not read Leases and ConfigMaps in namespace {namespace}")
+    return Agents(known=known)
+
+
+def _answer(  # noqa: PLR0917
+    policy: Object, store: Store, faulty: Sequence[str], fault: Fault, agents: Agents, wall: float
+) -> Answer:
     spec, _ = policy_spec(policy)
     regions = {name: region for name in faulty if (region := store.get(REGIONS, "", name)) is not None}
     result = simulate(
@@ -132,6 +173,7 @@ def _answer(policy: Object, store: Store, faulty: Sequence[str], fault: Fault, w
         fault,
         measurable={name: _measurable(region) for name, region in regions.items()},
         enabled=enabled_healths(store, wall=wall),
+        agents=agents,
     )
     return Answer(policy=spec.key, result=result, open_runs=unfinished(store, spec))
 
@@ -183,6 +225,9 @@ def _plan_document(result: Simulated) -> Mapping[str, Any]:
         "transition": result.course.transition.value,
         "planned": result.course.planned,
         "steps": list(result.course.order),
+        "isolation": [
+            {"region": region, "proved": found.proved, "message": found.message} for region, found in result.isolation
+        ],
     }
 
 
@@ -207,5 +252,6 @@ def _facts(answer: Answer) -> list[tuple[str, str]]:
             ("Shares", f"{shares.describe(plan.before)} → {shares.describe(plan.after)}"),
             ("Moves", f"{course.transition.value}, {'planned' if course.planned else 'the old side is left'}"),
             ("Steps", ", ".join(course.order)),
+            ("Isolation", "; ".join(found.message for _, found in result.isolation)),
         ]
     return [*rows, ("Under way", ", ".join(answer.open_runs))]

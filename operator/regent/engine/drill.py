@@ -17,18 +17,15 @@ from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 from regent.engine.ports import Cluster, Leadership, Object
 from regent.engine.promotion import PromotionDriver
-from regent.engine.records import TRIGGER_ANNOTATION, annotations_of, time_of
+from regent.engine.records import DRILL_TIME_ANNOTATION, TRIGGER_ANNOTATION
 from regent.engine.resources import FAILOVERS
 from regent.engine.run_context import Context
 from regent.engine.run_objects import new_run_metadata
 from regent.engine.store import Store
 
-DRILL_TIME = "regent.dev/drill-time"
-"""On a Drill that a schedule made: the time of the schedule that it is for."""
-
 
 class DrillSchedule:
-    """Makes the Drill runs that `spec.drills` asks for, and records how the last one ended."""
+    """Makes the Drill runs that `spec.drills` asks for."""
 
     def __init__(self, *, cluster: Cluster, store: Store, leadership: Leadership) -> None:
         self._cluster = cluster
@@ -38,7 +35,7 @@ class DrillSchedule:
     async def advance(self, context: Context) -> float | None:
         """Make a drill that is due; return the seconds until the next one, None without a schedule."""
         due = decide_drill(context.snapshot, _last(context))
-        if due.due_time is not None and context.state.active_region:
+        if due.due_time is not None:
             self._leadership.check()
             try:
                 made = await self._cluster.create(FAILOVERS, _object(context, due.due_time))
@@ -53,20 +50,29 @@ class DrillSchedule:
 
 
 def _last(context: Context) -> float | None:
-    times = [time_of(annotations_of(run).get(DRILL_TIME)) for run in context.runs]
+    times = (run.scheduled_time for run in context.snapshot.runs)
     return max((time for time in times if time is not None), default=None)
+
+
+def _source(context: Context) -> str:
+    """The region that is rehearsed to fail: the active one, or the one that has the most where all are active."""
+    shares_now = context.state.distribution
+    return context.state.active_region or max(shares_now, key=lambda name: shares_now[name])
 
 
 def _object(context: Context, due: float) -> Object:
     """The run, named after the time that it is for: however often it is made, there is one."""
     spec = context.spec
     body = new_run_metadata(spec, name=f"{spec.name}-d{int(due // 60):x}")
-    body["metadata"]["annotations"] = {TRIGGER_ANNOTATION: TriggerKind.SCHEDULE.value, DRILL_TIME: rfc3339(due)}
+    body["metadata"]["annotations"] = {
+        TRIGGER_ANNOTATION: TriggerKind.SCHEDULE.value,
+        DRILL_TIME_ANNOTATION: rfc3339(due),
+    }
     reason = f"drill of {rfc3339(due)} by spec.drills.schedule"
     policy = {"name": spec.name}
     return {
         **body,
-        "spec": {"policyRef": policy, "type": "Drill", "from": context.state.active_region, "reason": reason},
+        "spec": {"policyRef": policy, "type": "Drill", "from": _source(context), "reason": reason},
     }
 
 

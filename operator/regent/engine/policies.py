@@ -44,7 +44,7 @@ from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Rec
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
 from regent.engine.receiver_checks import ReceiverChecks
-from regent.engine.records import is_automatic, is_over, status_of
+from regent.engine.records import is_over, status_of, under_way
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
@@ -173,7 +173,7 @@ class PolicyReconciler:
                 # policies fail over at once, every write that is not a weight keeps a weight waiting.
                 return _soonest(*waits)
         decision = decide(context.snapshot)
-        if isinstance(decision, Plan) and not any(is_automatic(run) and not is_over(run) for run in context.runs):
+        if isinstance(decision, Plan) and not any(under_way(run) for run in context.runs):
             key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
             if not self._pace.enter(key):
                 return _soonest(LOOK_AGAIN, *waits)
@@ -195,7 +195,7 @@ class PolicyReconciler:
         waits.append(await self._drills.advance(context))
         reports = await self._keep(context, decision)
         await self._executor.keep_number(context)
-        await prune(self._cluster, self._store, context.policy, context.runs)
+        waits.append(await prune(self._cluster, self._store, context))
         action = next(filter(None, actions), "")
         return _soonest(*waits, await self._show(context, _shown(decision), reports, None, action=action))
 

@@ -17,14 +17,24 @@ from regent.domain.failover import blue_green, windows
 from regent.domain.failover.candidates import explain
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.decide import cooldown_of
-from regent.domain.failover.model import Candidate, Decision, FailbackMode, Hold, PolicySpec, Snapshot, Steady, Topology
+from regent.domain.failover.model import (
+    Candidate,
+    Decision,
+    FailbackMode,
+    Hold,
+    PolicySpec,
+    RunType,
+    Snapshot,
+    Steady,
+    Topology,
+)
 from regent.domain.failover.wanted import group
 from regent.domain.times import rfc3339, rfc3339_micro
 from regent.domain.traffic import shares
 from regent.engine.alignment import TargetReport
 from regent.engine.policy_warnings import budget, split_brain, suspended
 from regent.engine.ports import Object
-from regent.engine.records import policy_state, status_of, write_groups
+from regent.engine.records import policy_state, status_of, time_of, write_groups
 from regent.engine.run_objects import candidate_rows
 
 TARGET_PROBLEMS = frozenset(
@@ -79,6 +89,7 @@ def compose(policy: Object, spec: PolicySpec, findings: Findings, *, now: str) -
     else:
         status.pop("cooldownUntil", None)
     _remember(status, policy, spec, findings)
+    _note_drill(status, snapshot)
     _note_hold(status, findings, now=now)
     wanted = conditions(findings, cooldown)
     status["conditions"] = merge(status.get("conditions") or [], wanted, now=now, generation=spec.generation)
@@ -95,6 +106,18 @@ def _note_hold(status: dict[str, Any], findings: Findings, *, now: str) -> None:
     shown = find(status.get("conditions") or (), "Progressing") or {}
     if shown.get("reason") != reason or not status.get("heldSince"):
         status["heldSince"] = now
+
+
+def _note_drill(status: dict[str, Any], snapshot: Snapshot) -> None:
+    """How the last drill ended; its object may be pruned."""
+    ended = [run for run in snapshot.runs if run.type is RunType.DRILL and run.completion_time is not None]
+    if not ended:
+        return
+    last = max(ended, key=lambda run: (run.completion_time or 0.0, run.name))
+    known = time_of((status.get("lastDrill") or {}).get("completionTime"))
+    if last.completion_time is not None and (known is None or last.completion_time >= known):
+        row = {"name": last.name, "to": last.to, "completionTime": rfc3339(last.completion_time)}
+        status["lastDrill"] = {**row, "result": last.phase, "message": last.message}
 
 
 def _remember(status: dict[str, Any], policy: Object, spec: PolicySpec, findings: Findings) -> None:
@@ -177,6 +200,9 @@ def _ready(findings: Findings) -> Condition:
     wrong = [text for item in policy.safety.windows if (text := windows.problem(item.start, item.time_zone))]
     if wrong:
         return Condition("Ready", "False", "InvalidWindow", f"safety.windows: {wrong[0]}")
+    drills = policy.options.drills
+    if drills is not None and (text := windows.problem(drills.schedule, drills.time_zone)):
+        return Condition("Ready", "False", "InvalidSchedule", f"drills: {text}")
     bad = [report for report in findings.reports if report.reason in TARGET_PROBLEMS]
     if bad:
         return Condition("Ready", "False", bad[0].reason, "; ".join(report.message for report in bad))

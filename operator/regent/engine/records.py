@@ -26,6 +26,8 @@ TRIGGER_ANNOTATION = "regent.dev/trigger"
 POLICY_LABEL = "regent.dev/failover-policy"
 DIGITS = 12
 """Digits of a run's number that are believed: what is longer was made up by somebody."""
+DRILL_TIME_ANNOTATION = "regent.dev/drill-time"
+"""On a Drill that a schedule made: the time of the schedule that it is for."""
 
 TERMINAL = frozenset({"Succeeded", "Failed", "RolledBack", "Cancelled", "NotNeeded", "Superseded"})
 """Phases in which a run is over."""
@@ -116,14 +118,22 @@ def is_over(run: Mapping[str, Any]) -> bool:
     return status_of(run).get("phase") in TERMINAL
 
 
+def under_way(run: Mapping[str, Any]) -> bool:
+    """Whether Regent is on its way with this run, so that it makes no other one. A rehearsal holds up nothing."""
+    rehearsal = (run.get("spec") or {}).get("type") == RunType.DRILL.value
+    return is_automatic(run) and not is_over(run) and not rehearsal
+
+
 def run_record(run: Mapping[str, Any]) -> RunRecord:
     """A run as cooldown and budget count it."""
     status = status_of(run)
     plan = status.get("plan") or {}
     before, after = read_shares(plan.get("before")), read_shares(plan.get("after"))
+    kind = enum_of(RunType, (run.get("spec") or {}).get("type"), RunType.FAILOVER)
+    drill = kind is RunType.DRILL
     return RunRecord(
         name=run["metadata"]["name"],
-        type=enum_of(RunType, (run.get("spec") or {}).get("type"), RunType.FAILOVER),
+        type=kind,
         trigger=enum_of(TriggerKind, status.get("trigger"), TriggerKind.MANUAL),
         committed=bool(status.get("epoch")),
         automatic=is_automatic(run),
@@ -134,7 +144,14 @@ def run_record(run: Mapping[str, Any]) -> RunRecord:
         to=str(plan.get("chosen") or ""),
         before=before,
         after=before if status.get("phase") == "RolledBack" else after,
+        message=_ending(status) if drill else "",
+        scheduled_time=time_of(annotations_of(run).get(DRILL_TIME_ANNOTATION)) if drill else None,
     )
+
+
+def _ending(status: Mapping[str, Any]) -> str:
+    conditions = status.get("conditions") or ()
+    return next((str(item.get("message", "")) for item in conditions if item.get("type") == "Complete"), "")
 
 
 def _left(status: Mapping[str, Any], before: Mapping[str, int], after: Mapping[str, int]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from regent.domain.conditions import find
 from regent.domain.failover.analytics import (
     Analytics,
     Origin,
@@ -44,6 +45,7 @@ def run_facts(run: Mapping[str, Any], *, policy: Mapping[str, Any] | None = None
         outcome=_enum(Outcome, status.get("phase"), Outcome.UNFINISHED),
         committed=bool(status.get("epoch")),
         dry_run=bool(spec.get("dryRun")),
+        message=_ending(status),
         source=str(spec.get("from") or ""),
         to=str(plan.get("chosen") or spec.get("to") or ""),
         before=read_shares(plan.get("before")),
@@ -125,8 +127,21 @@ def analytics_document(found: Analytics) -> dict[str, Any]:
             "away": _spread(recovery.away),
             "stillAway": recovery.still_away,
         },
+        "drills": {
+            **_tally(found.drills.counts),
+            "last": [_drill(row) for row in found.drills.last],
+        },
         "traffic": [_trend(trend) for trend in found.trends],
     }
+
+
+def _drill(run: RunFacts) -> dict[str, Any]:
+    ended = {} if run.completion_time is None else {"completionTime": rfc3339(run.completion_time)}
+    return {"policy": run.policy, "name": run.name, "result": run.outcome.value, "message": run.message, **ended}
+
+
+def _ending(status: Mapping[str, Any]) -> str:
+    return str((find(status.get("conditions") or (), "Complete") or {}).get("message", ""))
 
 
 def _tally(counts: Tally) -> dict[str, Any]:

@@ -97,6 +97,8 @@ def candidate_rows(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
         item: dict[str, Any] = {"region": row.region, "eligible": row.eligible, "reasons": list(row.reasons)}
         if row.rank:
             item["rank"] = row.rank
+        if row.lag:
+            item["lag"] = row.lag
         rows.append(item)
     return rows
 

@@ -9,13 +9,14 @@ written, and nothing is asked of the regions.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from regent.domain.conditions import find
-from regent.domain.failover.course import Course, chart
+from regent.domain.failover.course import Course, chart, losing
 from regent.domain.failover.decide import decide
 from regent.domain.failover.faults import Fault, Measurable, silence, with_fault
+from regent.domain.failover.isolation import Finding, Presence, foresee, proof_steps
 from regent.domain.failover.model import (
     Candidate,
     FiredTrigger,
@@ -29,7 +30,7 @@ from regent.domain.failover.model import (
     TriggerKind,
     Urgency,
 )
-from regent.domain.failover.options import Approval
+from regent.domain.failover.options import Approval, Fencing, RunOptions, StepKind
 from regent.domain.health.model import AdminState, Figures, Health, RegionHealth
 from regent.domain.placement import PlacementRule, judge
 from regent.domain.traffic import shares
@@ -71,6 +72,24 @@ class Simulated:
     plan: Plan | None = None
     course: Course | None = None
     candidates: tuple[Candidate, ...] = ()
+    isolation: tuple[tuple[str, Finding], ...] = ()
+    """By region that could not be asked any more: what would prove that it writes no more. Empty: none is needed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """The agents of regions, as the hub's objects show them."""
+
+    known: Mapping[str, Presence] = field(default_factory=dict)
+    unreadable: str = ""
+    """Why they could not be read; "" when they were."""
+    skew: float = 2.0
+    """Seconds that the operator adds for clocks that differ: its setting failover.maxClockSkew, not to be read here."""
+    members: frozenset[str] = frozenset()
+    """Regions with a cluster of their own, which is lost with them; objects of the others are in the hub."""
+
+
+NO_AGENTS = Agents()
 
 
 def snapshot_of(policy: Object, spec: PolicySpec, store: Store, *, wall: float) -> Snapshot:
@@ -96,6 +115,7 @@ def snapshot_of(policy: Object, spec: PolicySpec, store: Store, *, wall: float) 
         runs=tuple(run_record(run) for run in runs_of(store, spec)),
         suspend_all=rests,
         lags=_lags(policy, spec, state),
+        roles=_roles(policy, spec, state),
         replication=replication_lags(store, spec, state),
     )
 
@@ -110,6 +130,14 @@ def _lags(policy: Object, spec: PolicySpec, state: PolicyState) -> dict[str, flo
     return {} if required or not spec.options.holds_data else dict.fromkeys(behind - {state.active_region})
 
 
+def _roles(policy: Object, spec: PolicySpec, state: PolicyState) -> dict[str, frozenset[str]]:
+    """Give the data steps that the operator saw active in more than one region, as far as the status tells."""
+    rows = status_of(policy).get("candidates") or ()
+    double = [str(row.get("region")) for row in rows if "SplitBrainSuspected" in (row.get("reasons") or ())]
+    data = frozenset(step.name for step in spec.options.promotion if step.holds_data)
+    return dict.fromkeys([state.active_region, *double], data) if double and data else {}
+
+
 def simulate(
     snapshot: Snapshot,
     faulty: Collection[str],
@@ -117,8 +145,12 @@ def simulate(
     *,
     measurable: Mapping[str, Measurable],
     enabled: Mapping[str, RegionHealth],
+    agents: Agents = NO_AGENTS,
 ) -> Simulated:
-    """Say what would happen to the policy if `fault` came over all of `faulty` now; see `with_fault`."""
+    """Say what would happen to the policy if `fault` came over all of `faulty` now; see `with_fault`.
+
+    `agents`: who would prove that a region which is down writes no more.
+    """
     state = snapshot.state
     carrying = [name for name in shares.carrying(state.distribution) if name in faulty]
     broken = with_fault(snapshot, faulty, fault, measurable=measurable, enabled=enabled)
@@ -140,7 +172,8 @@ def simulate(
     if isinstance(decision, Hold):
         return Simulated(outcome=Outcome.HELD, reason=decision.reason, message=decision.message, candidates=rows)
     if isinstance(decision, Plan) and _leaves(decision, carrying):
-        return _planned(broken, decision, down=fault is Fault.DOWN)
+        lost = faulty if fault is Fault.DOWN else ()
+        return _planned(broken, decision, lost=lost, agents=agents)
     why = "; ".join(
         f"{name}: {reason}" for name in carrying if (reason := silence(fault, snapshot.policy, measurable[name]))
     )
@@ -154,19 +187,60 @@ def _leaves(plan: Plan, carrying: Collection[str]) -> bool:
     return shrinks and plan.type is not RunType.REBALANCE
 
 
-def _planned(snapshot: Snapshot, plan: Plan, *, down: bool) -> Simulated:
-    course = chart(snapshot.policy, plan, wanted=None, source_down=down)
-    options = snapshot.policy.options
-    loses = options.holds_data and not course.planned
+def _planned(snapshot: Snapshot, plan: Plan, *, lost: Collection[str], agents: Agents) -> Simulated:
+    course = chart(snapshot.policy, plan, wanted=None, source_down=bool(lost))
+    isolation = _isolation(snapshot.policy, plan, course, lost, agents)
     outcome, reason, message = Outcome.MOVES, plan.trigger.value, plan.reason
-    if options.approval is Approval.ALWAYS or (options.approval is Approval.WHEN_DATA_LOSS and loses):
-        outcome, reason = Outcome.WAITS, "AwaitingApproval"
-        message = f"{plan.reason}; safety.approval is {options.approval.value}, so a person has to approve the plan"
+    waits = [*_approval(snapshot.policy.options, course), *_proof(isolation, agents)]
+    if waits:
+        outcome, reason = Outcome.WAITS, waits[0][0]
+        message = "; ".join([plan.reason, *(text for _, text in waits)])
     elif plan.shortfall:
         outcome, reason, message = Outcome.PARTLY, "CapacityShort", f"{plan.reason}; {plan.shortfall}"
     return Simulated(
-        outcome=outcome, reason=reason, message=message, plan=plan, course=course, candidates=plan.candidates
+        outcome=outcome,
+        reason=reason,
+        message=message,
+        plan=plan,
+        course=course,
+        candidates=plan.candidates,
+        isolation=isolation,
     )
+
+
+def _approval(options: RunOptions, course: Course) -> list[tuple[str, str]]:
+    loses = options.holds_data and not course.planned
+    if options.approval is Approval.ALWAYS or (options.approval is Approval.WHEN_DATA_LOSS and loses):
+        rule = f"safety.approval is {options.approval.value}, so a person has to approve the plan"
+        return [("AwaitingApproval", rule)]
+    return []
+
+
+def _isolation(
+    policy: PolicySpec, plan: Plan, course: Course, lost: Collection[str], agents: Agents
+) -> tuple[tuple[str, Finding], ...]:
+    """What would be known of the old sides that cannot be asked any more; () where nothing has to be proved."""
+    if course.planned or policy.options.fencing is not Fencing.REQUIRED:
+        return ()
+    gone = [name for name in losing(plan.before, plan.after) if name in lost and _silent(policy, name, agents)]
+    return tuple((name, foresee(agents.known.get(name), policy, region=name, skew=agents.skew)) for name in gone)
+
+
+def _silent(policy: PolicySpec, region: str, agents: Agents) -> bool:
+    """Whether something of the policy is lost with the region and can neither be asked nor stopped from outside."""
+    kinds = {step.kind for step in proof_steps(policy)} - {StepKind.HTTP}  # an endpoint may be anywhere
+    return bool(kinds) and (StepKind.PATRONI in kinds or region in agents.members)
+
+
+def _proof(isolation: Sequence[tuple[str, Finding]], agents: Agents) -> list[tuple[str, str]]:
+    """Why the run would stand still at Isolate; [] when the proof would come by itself."""
+    if not isolation or all(found.proved for _, found in isolation):
+        return []
+    if agents.unreadable:
+        return [("FencingUnknown", f"fencing is Required, and whether an agent would prove it: {agents.unreadable}")]
+    open_ends = "; ".join(found.message for _, found in isolation if not found.proved)
+    rule = "fencing is Required, so it would pause until a person has fenced by hand and sets control.acceptDataLoss"
+    return [("FencingNotProved", f"{rule}: {open_ends}")]
 
 
 def unfinished(store: Store, spec: PolicySpec) -> list[str]:

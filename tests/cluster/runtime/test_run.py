@@ -130,3 +130,24 @@ def test_unknown_settings_in_the_file_end_with_two(plane: ControlPlane, tmp_path
     assert ended.returncode == 2
     assert "failover.suspendall" in ended.stderr
     assert "did you mean failover.suspendAll" in ended.stderr
+
+
+def test_everything_at_rest_is_told_by_every_policy_and_as_a_metric(plane: ControlPlane, start: Start) -> None:
+    replica = start(REGENT_FAILOVER__SUSPEND_ALL="true")
+    namespace = plane.create_namespace("rest")
+    kind = {"apiVersion": "regent.dev/v1alpha1", "kind": "FailoverPolicy"}
+    spec = {"topology": "ActivePassive", "regions": [{"name": "one"}, {"name": "two"}]}
+    plane.apply({**kind, "metadata": {"name": "shop", "namespace": namespace}, "spec": spec})
+    path = f"/apis/regent.dev/v1alpha1/namespaces/{namespace}/failoverpolicies/shop"
+
+    def suspended() -> dict[str, Any] | None:
+        conditions = (plane.api.get(path).get("status") or {}).get("conditions") or ()
+        return next((item for item in conditions if item["type"] == "Suspended"), None)
+
+    found = until(suspended, "the condition", within=40)
+    assert (found["status"], found["reason"]) == ("True", "SuspendedGlobally")
+    assert "failover.suspendAll" in found["message"]
+    assert plane.api.get(path)["status"]["phase"] == "Suspended"
+    until(lambda: replica.metric("regent_policy_suspended") == 1, "the metric")
+    plane.api.delete(path)
+    until(lambda: replica.metric("regent_policy_suspended") == 0, "no metric of a policy that is gone")

@@ -383,6 +383,7 @@ async def test_a_lag_over_the_gate_holds_a_move_until_a_person_accepts_the_loss(
     await world.visit(times=10)
     assert world.runs() == []
     assert "safety.maxReplicationLag is 5s" in world.condition("Progressing")["message"]
+    assert {row["region"]: row["lag"] for row in world.status()["candidates"]} == {US: ">5s", AP: "unknown"}
     world.ask(type="Failover", to=US)
     await world.visit(times=10)
     assert world.run()["status"]["phase"] == "Blocked"
@@ -406,6 +407,69 @@ async def test_a_schedule_makes_one_drill_for_each_of_its_times() -> None:
     assert {run["status"]["phase"] for run in drills} == {"Succeeded"}
     assert {run["status"]["trigger"] for run in drills} == {"Schedule"}
     assert (world.steps.effects, world.status()["epoch"]) == ([], 1)
+
+
+async def test_how_the_last_drill_ended_stands_in_the_policy_when_its_object_is_gone() -> None:
+    world = furnished(drills={"schedule": "*/5 * * * *"}, historyLimit=1)
+    await world.visit()
+    seen = set()
+    for turn in range(12):
+        if turn == 6:
+            world.steps.roles["db", US] = Role.ABSENT
+            world.tracker.down(AP)
+        world.clock.advance(60)
+        world.tracker.fresh()
+        await world.visit()
+        seen.add(world.status()["lastDrill"]["result"])
+    assert seen == {"Succeeded", "Failed"}
+    last = world.status()["lastDrill"]
+    assert (last["result"], last["to"]) == ("Failed", US)
+    assert f"db is Absent in {US}" in last["message"]
+    (run,) = world.runs()
+    assert run["metadata"]["name"] == last["name"]
+    await world.cluster.delete(FAILOVERS, "shop", last["name"], uid=run["metadata"]["uid"])
+    world.cluster.put(FAILOVER_POLICIES, without_drills(world))
+    await world.visit()
+    assert world.status()["lastDrill"] == last
+
+
+def without_drills(world: World) -> dict[str, Any]:
+    obj = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+    assert obj is not None
+    return {**obj, "spec": {name: value for name, value in obj["spec"].items() if name != "drills"}}
+
+
+async def test_a_drill_that_a_person_pauses_keeps_no_failover_waiting() -> None:
+    world = World().furnish(drills={"schedule": "*/5 * * * *"})
+    await world.visit()
+    world.cluster.put(
+        FAILOVERS,
+        {
+            "apiVersion": "regent.dev/v1alpha1", "kind": "Failover",
+            "metadata": {
+                "namespace": "shop", "name": "shop-d0", "labels": {"regent.dev/managed-by": "regent"},
+            },
+            "spec": {
+                "policyRef": {"name": "shop"}, "type": "Drill", "from": EU, "control": {"desired": "Pause"},
+            },
+        },
+    )  # fmt: skip
+    await world.visit()
+    assert world.run("shop-d0")["status"]["phase"] == "Paused"
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == US
+
+
+async def test_a_schedule_drills_a_policy_where_all_regions_are_active() -> None:
+    world = World().furnish(topology="ActiveActive", drills={"schedule": "*/5 * * * *"})
+    await world.visit()
+    world.clock.advance(300)
+    world.tracker.fresh()
+    await world.visit()
+    drills = [run for run in world.runs() if run["spec"]["type"] == "Drill"]
+    assert {run["status"]["phase"] for run in drills} == {"Succeeded"}
+    assert world.status()["lastDrill"]["result"] == "Succeeded"
 
 
 async def test_a_policy_and_a_run_that_are_deleted_meanwhile_stay_until_the_run_has_ended() -> None:

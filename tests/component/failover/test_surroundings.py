@@ -167,3 +167,53 @@ async def test_a_change_of_placement_or_replication_wakes_the_policies_of_its_na
         key = await queue.get()
         assert (key.resource, key.name) == (FAILOVER_POLICIES, "shop")
         queue.done(key)
+
+
+async def test_a_short_history_does_not_switch_the_budget_off() -> None:
+    rules = {"budget": {"failovers": 2, "per": "6h"}, "cooldown": "1s"}
+    world = World().furnish(safety=rules, historyLimit=1)
+    await world.visit()
+    for name in (EU, US):
+        world.tracker.holding = {(name, "LOAD_ERROR_RATE")}
+        await world.visit()
+        world.clock.advance(3600)
+        world.tracker.fresh()
+        await world.visit()
+    assert len(world.runs()) == 2, "the budget counts both, whatever people want to see"
+    assert world.condition("BudgetSpent")["status"] == "True"
+    world.tracker.holding = {(AP, "LOAD_ERROR_RATE"), (EU, "LOAD_ERROR_RATE")}
+    await world.visit()
+    assert world.condition("Progressing")["reason"] == "BudgetSpent"
+    world.clock.advance(6 * 3600)
+    world.tracker.holding.clear()
+    world.tracker.fresh()
+    await world.visit()
+    assert len(world.runs()) == 1
+
+
+async def test_everything_at_rest_is_shown_as_condition_and_metric_and_moves_nothing() -> None:
+    world = World()
+    world.suspend_all = True
+    world.furnish()
+    await world.visit()
+    suspended = world.condition("Suspended")
+    assert (suspended["status"], suspended["reason"]) == ("True", "SuspendedGlobally")
+    assert "failover.suspendAll" in suspended["message"]
+    assert world.status()["phase"] == "Suspended"
+    labels = frozenset({("namespace", "shop"), ("policy", "shop")})
+    assert world.metrics.gauges["regent_policy_suspended", labels] == 1.0
+    world.tracker.down(EU)
+    await world.visit()
+    assert (world.runs(), world.weights()[EU]) == ([], 100)
+    assert world.condition("ActionRequired")["reason"] == "SuspendedGlobally"
+    world.ask(to=US)
+    await world.visit()
+    assert world.status()["activeRegion"] == US, "a person goes through"
+
+
+async def test_a_time_zone_of_drills_that_is_none_is_said() -> None:
+    world = World().furnish(drills={"schedule": "0 3 * * *", "timeZone": "Europe/Atlantis"})
+    await world.visit()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "InvalidSchedule")
+    assert "there is no time zone 'Europe/Atlantis'" in ready["message"]

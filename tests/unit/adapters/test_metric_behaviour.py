@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,20 +12,27 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from regent import __version__
+from regent.adapters.egress.client import Answer as HttpAnswer
+from regent.adapters.egress.egress import Egress
 from regent.adapters.kopf.bridge import WatchBridge
 from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import Connection
 from regent.adapters.kubernetes.events import EventRecorder
 from regent.adapters.kubernetes.lease import LeaseElector
 from regent.adapters.metrics import PrometheusMetrics
-from regent.domain.errors import UnavailableError
+from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
+from regent.domain.errors import ReceiverError, UnavailableError
+from regent.domain.failover.options import HttpReceiver
+from regent.domain.failover.roles import Role
 from regent.domain.health.model import HealthSpec, ProbeSpec, TcpCheck
+from regent.domain.times import rfc3339
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
 from regent.engine.metric_names import METRICS, Metric
+from regent.engine.notifications import Notifier
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.reconcile import Workers
-from regent.engine.resources import EVENTS, HTTP_ROUTES, REGIONS
+from regent.engine.resources import EVENTS, FAILOVER_POLICIES, HTTP_ROUTES, REGIONS
 from regent.engine.resync import Resync, Watched
 from regent.engine.store import Store
 from regent.server.operational import Heartbeat
@@ -32,10 +40,10 @@ from regent.settings import Settings
 from regent.wiring import Operator
 from tests.fakes.clock import FakeClock, LoopClock
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.ports import FakeMetrics
+from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.prober import Answer, FakeProber, FakeSignals
 from tests.fakes.region import RegionScene
-from tests.fakes.world import EU, US, World
+from tests.fakes.world import AP, EU, US, World, policy
 
 pytestmark = pytest.mark.looptime
 
@@ -228,6 +236,110 @@ async def failing_over() -> FakeMetrics:
     return metrics
 
 
+@moves("regent_policy_suspended", "regent_policy_budget_spent", "regent_policy_split_brain")
+async def standing_still() -> FakeMetrics:
+    shop = {"namespace": "shop", "policy": "shop"}
+    clusters = [{"region": name, "url": f"https://{name}.example.com"} for name in (EU, US, AP)]
+    promotion = {"steps": [{"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}]}
+    safety = {"budget": {"failovers": 1, "per": "6h"}, "fencing": "None"}
+    world = World().furnish(promotion=promotion, safety=safety)
+    world.steps.set("db", **{EU: Role.ACTIVE, US: Role.STANDBY, AP: Role.STANDBY})
+    await world.visit()
+    metrics = world.metrics
+    names = ("regent_policy_suspended", "regent_policy_budget_spent", "regent_policy_split_brain")
+    assert [value(metrics, name, **shop) for name in names] == [0, 0, 0]
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    await world.visit(times=40)
+    assert value(metrics, "regent_policy_budget_spent", **shop) == 1
+    # The lost side comes back, still believes that it is the primary, and has written.
+    world.steps.away.discard(EU)
+    world.steps.diverged[EU] = "2 rows"
+    suspended = policy(promotion=promotion, safety=safety, suspend=True)
+    world.cluster.put(FAILOVER_POLICIES, {**suspended, "status": world.status()})
+    await world.visit()
+    assert [value(metrics, name, **shop) for name in names] == [1, 1, 1]
+    world.steps.set("db", **{EU: Role.STANDBY})
+    world.steps.diverged.clear()
+    world.cluster.put(FAILOVER_POLICIES, {**policy(promotion=promotion, safety=safety), "status": world.status()})
+    world.clock.advance(6 * 3600 + 60)
+    world.tracker.fresh()
+    await world.visit()
+    assert [value(metrics, name, **shop) for name in names] == [0, 0, 0]
+    return metrics
+
+
+@moves("regent_receiver_requests_total")
+async def posting() -> FakeMetrics:
+    class Endpoint:
+        """What a receiver answers, without a network: real time would pass on a socket."""
+
+        def __init__(self) -> None:
+            self.outcomes: list[HttpAnswer | Exception] = [
+                HttpAnswer(status=204), ReceiverError("ConnectFailed", "nobody is there", retryable=False)
+            ]  # fmt: skip
+
+        async def request(self, *_: Any, **__: Any) -> HttpAnswer:
+            outcome = self.outcomes.pop(0)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+    metrics = FakeMetrics()
+    egress = Egress(Endpoint(), clock=LoopClock(), jitter=lambda: 0.0, metrics=metrics)  # type: ignore[arg-type]
+    await egress.post("http://a.test/", {}, purpose="hook", idempotency_key="msg_1", timeout=1)
+    assert value(metrics, "regent_receiver_requests_total", purpose="hook", result="2xx") == 1
+    with pytest.raises(ReceiverError):
+        await egress.post("http://a.test/", {}, purpose="target", idempotency_key="msg_2", timeout=1)
+    assert value(metrics, "regent_receiver_requests_total", purpose="target", result="ConnectFailed") == 1
+    return metrics
+
+
+class Post:
+    """Takes or refuses what is sent."""
+
+    def __init__(self) -> None:
+        self.refusing = False
+
+    async def send(self, _namespace: str, _receiver: HttpReceiver, _event: Any) -> None:
+        if self.refusing:
+            raise ReceiverError("Refused", "not here", retryable=False)
+
+
+TELLING = {"notifications": [{"url": "https://tell.example.com"}]}
+
+
+async def failed_over() -> World:
+    """A world in which a run has been made that receivers are told of."""
+    world = World().furnish(**TELLING)
+    await world.visit()
+    world.tracker.down(EU)
+    await world.visit()
+    return world
+
+
+@moves("regent_notifications_total")
+async def notifying() -> FakeMetrics:
+    world, post, metrics = await failed_over(), Post(), FakeMetrics()
+    told = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+    assert told is not None
+    spec, _ = policy_spec(told)
+    for result in ("sent", "lost"):
+        post.refusing = result == "lost"
+        notifier = Notifier(
+            post, leadership=FakeLeadership(), clock=world.clock, jitter=lambda: 0.0, recorder=FakeRecorder(),
+            metrics=metrics,
+        )  # fmt: skip
+        notifier.announce(told, spec, world.runs())
+        waiting = notifier.waiting
+        assert waiting == 2
+        async with going(notifier.run()):
+            await asyncio.sleep(1)
+        assert notifier.waiting == 0
+        assert value(metrics, "regent_notifications_total", namespace="shop", policy="shop", result=result) == waiting
+    return metrics
+
+
 @moves(
     "regent_region_health", "regent_probe_duration_seconds", "regent_probe_results_total",
     "regent_region_certificate_expiry_time_seconds", "regent_observer_score",
@@ -266,20 +378,48 @@ async def building() -> None:
     assert f'regent_build_info{{version="{__version__}"}} 1.0' in await exposed(PrometheusMetrics())
 
 
+@contextlib.asynccontextmanager
+async def operator_at_rest() -> AsyncIterator[Operator]:
+    """The operator with all its parts, none of which runs."""
+    settings = Settings.model_validate({"leaderElection": {"enabled": False}})
+    operator = Operator(settings, nowhere())
+    try:
+        yield operator
+    finally:
+        for cluster in operator._clusters:
+            await cluster.close()
+        await operator._failover.close()
+        await operator._members.close()
+        await operator._probes.close()
+
+
 @moves("regent_queue_depth")
 async def queueing() -> None:
-    operator = Operator(Settings(), nowhere())
-    try:
+    async with operator_at_rest() as operator:
         operator._before_scrape()
         assert "regent_queue_depth 0.0" in await exposed(operator._metrics)
         operator._region_changed("eu")
         operator._before_scrape()
         assert "regent_queue_depth 1.0" in await exposed(operator._metrics)
-    finally:
-        for cluster in operator._clusters:
-            await cluster.close()
-        await operator._members.close()
-        await operator._probes.close()
+
+
+@moves("regent_notifications_waiting")
+async def having_to_tell() -> None:
+    world = await failed_over()
+    told = world.store.get(FAILOVER_POLICIES, "shop", "shop")
+    assert told is not None
+    spec, _ = policy_spec(told)
+    for run in world.runs():
+        # The operator's own clock decides what is recent.
+        run["status"]["completionTime"] = rfc3339(time.time())
+        for step in run["status"]["steps"]:
+            step["completionTime"] = rfc3339(time.time())
+        async with operator_at_rest() as operator:
+            operator._before_scrape()
+            assert "regent_notifications_waiting 0.0" in await exposed(operator._metrics)
+            operator._failover._notifier.announce(told, spec, [run])
+            operator._before_scrape()
+            assert "regent_notifications_waiting 2.0" in await exposed(operator._metrics)
 
 
 @moves("regent_agent_connected", "regent_agent_stopped")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
+from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.errors import ForbiddenError
-from regent.engine.resources import FAILOVER_POLICIES, REGIONS
+from regent.domain.failover.isolation import guard
+from regent.engine.agent_objects import LIMIT_ANNOTATION, agent_name, config_map
+from regent.engine.resources import CONFIG_MAPS, FAILOVER_POLICIES, LEASES, REGIONS
 from tests.fakes.cli import CommandLine, policy, put_shop, region
 
 
@@ -23,7 +27,7 @@ def test_a_region_that_serves_would_be_left(shop: CommandLine) -> None:
     result = shop.run("simulate", "--region", "eu-central-1")
     assert result.exit_code == 0, result.output
     assert "eu-central-1 100 % → us-east-1 100 %" in result.stdout
-    assert ["eu-west-1", "no", "-", "Unreachable"] in [line.split() for line in result.stdout.splitlines()]
+    assert ["eu-west-1", "no", "-", "-", "Unreachable"] in [line.split() for line in result.stdout.splitlines()]
     assert "Isolate" in result.stdout
     assert shop.cluster.writes == []
 
@@ -67,6 +71,38 @@ def test_one_policy(shop: CommandLine) -> None:
     assert [item["policy"] for item in document["policies"]] == ["shop/cart", "shop/shop"]
     one = json.loads(shop.run("simulate", "--region", "eu-central-1", "--policy", "cart", "-o", "json").stdout)
     assert [item["policy"] for item in one["policies"]] == ["shop/cart"]
+
+
+def stateful() -> dict[str, Any]:
+    made = dict(policy())
+    clusters = [{"region": item["name"], "url": f"https://{item['name']}:8008"} for item in made["spec"]["regions"]]
+    database = {"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}
+    return {**made, "spec": {**made["spec"], "promotion": {"steps": [database]}}}
+
+
+def test_the_agent_of_the_region_is_asked_by_its_objects(shop: CommandLine) -> None:
+    made = shop.cluster.put(FAILOVER_POLICIES, stateful())
+    asked = ("simulate", "--region", "eu-central-1", "--operator-namespace", "ops")
+    missing = shop.run(*asked)
+    assert missing.exit_code == 1
+    assert "no agent is known in region eu-central-1" in missing.stdout
+
+    name, spec = agent_name("eu-central-1"), {"holderIdentity": "a", "leaseDurationSeconds": 10}
+    annotations = {LIMIT_ANNOTATION: "5"}
+    lease = {"metadata": {"namespace": "ops", "name": name, "annotations": annotations}, "spec": spec}
+    shop.cluster.put(LEASES, lease)
+    guards = {"guards": json.dumps({"shop/shop": guard(policy_spec(made)[0])})}
+    shop.cluster.put(CONFIG_MAPS, config_map("ops", name, guards))
+    there = shop.run(*asked)
+    assert there.exit_code == 0, there.stdout
+    assert "would have fenced it 23s500ms after it was last heard" in there.stdout
+    document = json.loads(shop.run(*asked, "-o", "json").stdout)["policies"][0]
+    assert [(row["region"], row["proved"]) for row in document["isolation"]] == [("eu-central-1", True)]
+
+    shop.cluster.fail("get", ForbiddenError("no", status=403), resource=LEASES)
+    hidden = shop.run(*asked)
+    assert hidden.exit_code == 1
+    assert "you may not read Leases and ConfigMaps in namespace ops" in hidden.stdout
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,41 @@ def test_one_policy_in_depth(shop: CommandLine) -> None:
     assert "When eu-central-1 fails, us-east-1 takes over." in screen
 
 
+def test_what_the_operator_sees_of_a_databases_lag_stands_beside_the_region(shop: CommandLine) -> None:
+    rows = [{"region": "us-east-1", "eligible": True, "rank": 1, "reasons": [], "lag": "≤10s"}]
+    shop.cluster.put(FAILOVER_POLICIES, policy(candidates=rows))
+    lines = [line.split() for line in shop.read("status", "shop").splitlines()]
+    assert ["us-east-1", "Standby", "0%", "Degraded", "Enabled", "≤10s", "rank", "1", "-"] in lines
+
+
+def test_rules_in_their_good_state_are_no_news_and_in_their_bad_one_they_are(shop: CommandLine) -> None:
+    calm = [condition("Suspended", "False", "Active"), condition("BudgetSpent", "False", "WithinBudget")]
+    shop.cluster.put(FAILOVER_POLICIES, policy(conditions=calm))
+    screen = shop.read("status", "shop")
+    assert "Suspended" not in screen
+    assert "BudgetSpent" not in screen
+    rest = "the setting failover.suspendAll is true: no automatic run starts there"
+    loud = [condition("Suspended", "True", "SuspendedGlobally", rest), condition("BudgetSpent", "True", "Spent", "3")]
+    shop.cluster.put(FAILOVER_POLICIES, policy(conditions=loud))
+    screen = shop.read("status", "shop")
+    assert "SuspendedGlobally" in screen
+    assert "BudgetSpent" in screen
+    assert "No automatic run starts: the setting failover.suspendAll is true." in screen
+    assert "takes over." not in screen
+
+
+def test_the_last_drill_and_what_a_left_region_waits_for_are_told(shop: CommandLine) -> None:
+    drill = {
+        "name": "shop-d1", "to": "us-east-1", "completionTime": "2026-11-21T03:00:00Z", "result": "Failed",
+        "message": "db is Absent in us-east-1",
+    }  # fmt: skip
+    rejoin = [{"region": "eu-west-1", "message": "wrote 12 kB since it was left. Save what you need"}]
+    shop.cluster.put(FAILOVER_POLICIES, policy(lastDrill=drill, rejoin=rejoin))
+    screen = shop.read("status", "shop")
+    assert "shop-d1 failed at 2026-11-21T03:00:00Z: db is Absent in us-east-1" in screen
+    assert "eu-west-1 is to come back as a standby: wrote 12 kB since it was left. Save what you need" in screen
+
+
 def test_one_policy_for_programs(shop: CommandLine) -> None:
     document = json.loads(shop.read("status", "shop", "-o", "json"))
     assert document["policy"]["metadata"]["name"] == "shop"

@@ -8,6 +8,8 @@ import pytest
 
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.failover.faults import Fault, Measurable
+from regent.domain.failover.fence import Fence
+from regent.domain.failover.isolation import Presence, guard
 from regent.domain.failover.model import RunType, TriggerKind
 from regent.domain.failover.options import TransitionType
 from regent.domain.times import parse_rfc3339
@@ -19,7 +21,17 @@ from regent.engine.resources import (
     REPLICATION_POLICIES,
     Resource,
 )
-from regent.engine.simulation import Outcome, Simulated, enabled_healths, health_of, simulate, snapshot_of, unfinished
+from regent.engine.simulation import (
+    NO_AGENTS,
+    Agents,
+    Outcome,
+    Simulated,
+    enabled_healths,
+    health_of,
+    simulate,
+    snapshot_of,
+    unfinished,
+)
 from regent.engine.store import Store
 
 WALL = parse_rfc3339("2026-11-21T12:00:00Z")
@@ -80,6 +92,7 @@ def ask(
     runs: list[dict[str, Any]] | None = None,
     measurable: Measurable | None = None,
     others: dict[Resource, list[dict[str, Any]]] | None = None,
+    agents: Agents = NO_AGENTS,
 ) -> Simulated:
     store = stored(REGIONS, *(regions or map(region, NAMES)))
     stored(FAILOVER_POLICIES, made, store=store)
@@ -93,6 +106,7 @@ def ask(
         fault,
         measurable={name: measurable or Measurable() for name in faulty},
         enabled=enabled_healths(store, wall=WALL),
+        agents=agents,
     )
 
 
@@ -214,6 +228,87 @@ def test_a_slow_region_waits_for_the_cooldown_and_a_dead_one_does_not() -> None:
     assert ask(policy(**SLOW), Fault.DOWN, runs=[run]).outcome is Outcome.MOVES
 
 
+CLUSTERS = [{"region": name, "url": f"https://{name}:8008"} for name in NAMES]
+DATABASE = {"name": "db", "type": "Patroni", "patroni": {"clusters": CLUSTERS}}
+VOLUME = {"name": "disk", "type": "VolumeReplication", "volumeReplication": {"name": "disk"}}
+HTTP_DATA = {"name": "own", "type": "HTTP", "http": {"url": "https://own.example.com", "data": "Held"}}
+
+
+def guarded(made: dict[str, Any], **changed: Any) -> Agents:
+    """An agent in west that knows the policy as it is."""
+    spec, _ = policy_spec(made)
+    times = {"renewal": ("1",), "duration": 10.0, "demotion_limit": 5.0}
+    agent: dict[str, Any] = {"holder": "a", "guards": {spec.key: guard(spec)}, **times, **changed}
+    return Agents(known={"west": Presence(**agent)})
+
+
+def test_a_dead_primary_without_an_agent_waits_for_a_person() -> None:
+    result = ask(policy(promotion={"steps": [DATABASE]}))
+    assert (result.outcome, result.reason) == (Outcome.WAITS, "FencingNotProved")
+    assert "no agent is known in region west" in result.message
+    assert "acceptDataLoss" in result.message
+
+
+def test_an_agent_that_would_fence_lets_it_move_and_says_when() -> None:
+    made = policy(promotion={"steps": [DATABASE]})
+    result = ask(made, agents=guarded(made))
+    assert (result.outcome, result.reason) == (Outcome.MOVES, "Unreachable")
+    ((name, found),) = result.isolation
+    assert (name, found.proved, found.retry_after) == ("west", True, 10 * 1.65 + 5 + 2)
+    assert found.message == "the agent in west would have fenced it 23s500ms after it was last heard"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"holder": ""}, "was stopped or has never run"),
+        ({"guards": {}}, "did not know the policy as it is now"),
+        ({"impaired": "its API server is away"}, "could not have fenced it: its API server is away"),
+        # What it once isolated for an earlier run is no answer to the next one.
+        ({"guards": {}, "isolated": {"shop/shop": Fence(3, 1, 800)}}, "did not know the policy as it is now"),
+    ],
+)
+def test_an_agent_whose_silence_would_prove_nothing(changed: dict[str, Any], said: str) -> None:
+    made = policy(promotion={"steps": [DATABASE]})
+    result = ask(made, agents=guarded(made, **changed))
+    assert (result.outcome, result.reason) == (Outcome.WAITS, "FencingNotProved")
+    assert said in result.message
+
+
+def test_what_may_not_be_read_is_no_answer() -> None:
+    result = ask(policy(promotion={"steps": [DATABASE]}), agents=Agents(unreadable="you may not read Leases"))
+    assert (result.outcome, result.reason) == (Outcome.WAITS, "FencingUnknown")
+    assert "you may not read Leases" in result.message
+
+
+@pytest.mark.parametrize(
+    ("steps", "changed", "members", "proof"),
+    [
+        ([DATABASE], {"safety": {"fencing": "BestEffort"}}, set(), False),
+        ([VOLUME], {}, set(), False),  # its objects are in the hub, where they are demoted
+        ([VOLUME], {}, {"west"}, True),
+        ([HTTP_DATA], {}, {"west"}, False),
+        ([], {"safety": {"fencing": "Required"}}, {"west"}, False),
+    ],
+)
+def test_proof_is_needed_where_something_is_lost_with_the_region(
+    steps: list[dict[str, Any]], changed: dict[str, Any], members: set[str], *, proof: bool
+) -> None:
+    made = policy(promotion={"steps": steps}, **changed) if steps else policy(**changed)
+    result = ask(made, agents=Agents(members=frozenset(members)))
+    assert (result.reason == "FencingNotProved") is proof, result.message
+
+
+def test_a_planned_hand_over_needs_no_proof() -> None:
+    assert ask(policy(promotion={"steps": [DATABASE]}), Fault.DRAINED).outcome is Outcome.MOVES
+
+
+def test_two_primaries_that_the_operator_saw_hold_it() -> None:
+    rows = [{"region": "central", "eligible": False, "reasons": ["SplitBrainSuspected"]}]
+    result = ask(policy(status={"candidates": rows}, promotion={"steps": [DATABASE]}))
+    assert (result.outcome, result.reason) == (Outcome.HELD, "SplitBrainSuspected")
+
+
 @pytest.mark.parametrize(
     ("approval", "fault", "outcome"),
     [
@@ -224,23 +319,16 @@ def test_a_slow_region_waits_for_the_cooldown_and_a_dead_one_does_not() -> None:
     ],
 )
 def test_an_approval_is_waited_for(approval: str, fault: Fault, outcome: Outcome) -> None:
-    clusters = [{"region": name, "url": f"https://{name}:8008"} for name in NAMES]
-    database = {"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}
-    made = policy(safety={"approval": approval}, promotion={"steps": [database]})
-    spec, _ = policy_spec(made)
-    if spec.unsupported:
-        pytest.skip(f"this version holds such a policy: {spec.unsupported}")
+    made = policy(safety={"approval": approval, "fencing": "None"}, promotion={"steps": [DATABASE]})
     result = ask(made, fault)
     assert result.outcome is outcome
+    assert outcome is Outcome.MOVES or result.reason == "AwaitingApproval"
     assert result.course is not None
     assert "Promote/db" in result.course.order
 
 
 def test_transition_is_that_of_the_policy_unless_the_region_is_dead() -> None:
     made = policy(transition={"type": "Graceful"})
-    spec, _ = policy_spec(made)
-    if spec.unsupported:
-        pytest.skip(f"this version holds such a policy: {spec.unsupported}")
     drained, dead = ask(made, Fault.DRAINED), ask(made, Fault.DOWN)
     assert drained.course is not None
     assert dead.course is not None
@@ -297,10 +385,8 @@ def test_placement_and_lag_are_asked_as_the_operator_asks_them() -> None:
 
 
 def test_a_database_that_was_seen_too_far_behind_still_is() -> None:
-    clusters = [{"region": name, "url": f"https://{name}:8008"} for name in NAMES]
-    database = {"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}
     rows = [{"region": "central", "eligible": False, "reasons": ["ReplicationLag"]}]
-    result = ask(policy(status={"candidates": rows}, promotion={"steps": [database]}))
+    result = ask(policy(status={"candidates": rows}, promotion={"steps": [DATABASE]}))
     assert result.plan is not None
     assert result.plan.to == "east"
 

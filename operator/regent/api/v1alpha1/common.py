@@ -287,3 +287,8 @@ class Candidate(ApiModel):
     reasons: Annotated[list[Text256], Field(max_length=16), LIST_ATOMIC] = Field(
         default_factory=list, description="Everything that speaks against the region; empty when it is eligible."
     )
+    lag: Text63 = Field(
+        default="",
+        description="How far the region's data is behind by promotion steps and Required replicationPolicyRefs, in "
+        "steps: ≤1s, ≤10s, up to safety.maxReplicationLag, above it, or unknown. Empty: nothing counts for it.",
+    )

@@ -99,6 +99,16 @@ class LastFailover(ApiModel):
     summary: Text256 = Field(default="", description="The run in a few words, such as eu-west-1→eu-central-1 0.8s.")
 
 
+class LastDrill(ApiModel):
+    """The last drill that ended. Survives the pruning of its Failover object."""
+
+    name: Text253 = Field(description="Name of the Failover object.")
+    to: OptionalRegionName = Field(default="", description="Region that would have become active.")
+    completion_time: Time | None = Field(default=None, description="When it ended.")
+    result: Text63 = Field(default="", description="Succeeded: the move would have worked. Failed: it would not.")
+    message: Message = Field(default="", description="What would have been done, or everything that stood in the way.")
+
+
 class Totals(ApiModel):
     """How many runs ended how. Survives the pruning of Failover objects."""
 
@@ -180,6 +190,7 @@ class FailoverPolicyStatus(ApiModel):
         "a region wrote since is reported here and dropped only after the annotation regent.dev/rejoin.",
     )
     last_failover: LastFailover | None = Field(default=None, description="The last run that ended.")
+    last_drill: LastDrill | None = Field(default=None, description="The last drill that ended, and whether it passed.")
     held_since: Time | None = Field(
         default=None, description="Since when the rule that Progressing names has stood in the way of a failover."
     )

@@ -1,8 +1,9 @@
 """What the runs of policies say when they are counted: success, triggers, durations, traffic over time, recovery.
 
 Pure. `engine.run_facts` makes the records from Failover objects; the command line and the REST API show the result.
-Dry runs never moved anything and do not count. A run counts for or against success when it ended as Succeeded, Failed
-or RolledBack; one that was cancelled, superseded or found to be needless is counted, but proves nothing.
+Dry runs never moved anything and do not count; neither do drills, which are counted apart. A run counts for or against
+success when it ended as Succeeded, Failed or RolledBack; one that was cancelled, superseded or found to be needless is
+counted, but proves nothing.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class RunFacts:
     duration: float | None = None
     """Seconds from detection (or the start) to the end."""
     steps: tuple[StepTime, ...] = ()
+    message: str = ""
+    """How it ended, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,15 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drills:
+    """Rehearsals: they move nothing, so they say nothing of the success of failovers."""
+
+    counts: Tally
+    last: tuple[RunFacts, ...] = ()
+    """The newest one of each policy that has ended, by policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analytics:
     """Everything that is counted."""
 
@@ -155,6 +167,7 @@ class Analytics:
     """By name of the step, in the order in which steps first appeared."""
     regions: tuple[RegionCount, ...]
     recovery: Recovery
+    drills: Drills
     trends: tuple[PolicyTrend, ...]
 
 
@@ -167,7 +180,8 @@ def analyse(runs: Iterable[RunFacts], *, totals: Mapping[str, Mapping[Outcome, i
             them. What exceeds the runs given is taken to have been pruned. {}: nothing is known of pruned runs.
         until: now, in seconds since the epoch; traffic is weighed up to then.
     """
-    counted = sorted((run for run in runs if not run.dry_run), key=_by_time)
+    real = sorted((run for run in runs if not run.dry_run), key=_by_time)
+    counted = [run for run in real if run.type is not RunType.DRILL]
     pruned = _pruned(counted, totals)
     seen = tally(counted)
     return Analytics(
@@ -183,6 +197,7 @@ def analyse(runs: Iterable[RunFacts], *, totals: Mapping[str, Mapping[Outcome, i
         steps=_steps(counted),
         regions=_regions(counted),
         recovery=_recovery(counted),
+        drills=_drills([run for run in real if run.type is RunType.DRILL]),
         trends=_trends(counted, until),
     )
 
@@ -283,6 +298,11 @@ def _recovery(runs: Sequence[RunFacts]) -> Recovery:
         away=spread(returned),
         still_away=len(away),
     )
+
+
+def _drills(runs: Sequence[RunFacts]) -> Drills:
+    newest = {run.policy: run for run in runs if run.completion_time is not None}
+    return Drills(counts=tally(runs), last=tuple(newest[policy] for policy in sorted(newest)))
 
 
 def _trends(runs: Sequence[RunFacts], until: float) -> tuple[PolicyTrend, ...]:

@@ -67,6 +67,7 @@ def judge(
             rank=place if row.eligible else 0,
             reasons=row.reasons,
             notes=row.notes,
+            lag=row.lag,
         )
         for place, (_, row) in enumerate(rows, start=1)
     )
@@ -78,7 +79,8 @@ def _row(snapshot: Snapshot, entry: PolicyRegion, order: int, demands: _Demands)
     key = (float(bool(refusals)), *rank(snapshot, entry, order=order, lag=lag.seconds if lag is not None else None))
     reasons = tuple(reason for reason, _ in refusals)
     notes = tuple(f"{reason} ({note})" if note else reason for reason, note in refusals)
-    return key, Candidate(region=entry.name, eligible=not reasons, reasons=reasons, notes=notes)
+    behind = lag.step(snapshot.policy.options.max_replication_lag) if lag is not None else ""
+    return key, Candidate(region=entry.name, eligible=not reasons, reasons=reasons, notes=notes, lag=behind)
 
 
 def best(candidates: Collection[Candidate]) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from regent.domain.duration import format_duration
@@ -182,3 +182,22 @@ def find(
     return Finding(
         standing=Standing.LAPSED, message=f"{heard} for {format_duration(wait)}: it has fenced its region by itself"
     )
+
+
+def foresee(presence: Presence | None, policy: PolicySpec, *, region: str, skew: float) -> Finding:
+    """Judge whether the isolation of `region` would be proved if nothing of it could be reached from now on.
+
+    Its agent would fall silent now and fence: what keeps that from being a proof can be seen beforehand.
+    """
+    if presence is None:
+        return find(None, None, policy, region=region, fence=Fence(0), now=0.0, skew=skew)
+    wait = presence.patience + skew
+    sighting = Sighting(presence.renewal, -wait)
+    # What it has isolated before is another run's: that of now is asked for at a higher fence.
+    found = find(
+        replace(presence, isolated={}), sighting, policy, region=region, fence=Fence(0), now=0.0, skew=skew
+    )  # fmt: skip
+    if not found.proved:
+        return found
+    message = f"the agent in {region} would have fenced it {format_duration(wait)} after it was last heard"
+    return Finding(standing=found.standing, message=message, retry_after=wait)

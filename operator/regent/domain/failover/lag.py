@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from regent.domain.duration import format_duration
 from regent.domain.failover.model import Snapshot
+from regent.domain.failover.ranking import LAG_BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,16 @@ class Lag:
 
     seconds: float | None
     refusal: str
+
+    def step(self, limit: float) -> str:
+        """Write it in the steps by which candidates are ranked: `≤1s`, `≤10s`, `≤30s` (the gate), `>30s`, `unknown`.
+        A figure that moved with every look would be written with every look."""
+        if self.seconds is None:
+            return "unknown"
+        for bound in sorted({*LAG_BUCKETS, limit}):
+            if self.seconds <= bound <= limit:
+                return f"≤{format_duration(bound)}"
+        return f">{format_duration(limit)}"
 
 
 def lag_of(snapshot: Snapshot, region: str) -> Lag | None:

@@ -271,6 +271,10 @@ class RunRecord:
     to: str = ""
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
+    message: str = ""
+    """How a drill ended, in words."""
+    scheduled_time: float | None = None
+    """Time of the schedule that a drill was made for; None for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +314,8 @@ class Candidate:
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """The reasons in full, with rule and figure, for the message of a hold."""
+    lag: str = ""
+    """How far its data is behind, in steps (`lag.Lag.step`); "" where nothing is replicated that counts."""
 
     def explain(self) -> str:
         """`us: ReplicationLag (…), Unreachable`: the row in one line."""

@@ -73,6 +73,22 @@ def test_dry_runs_do_not_count() -> None:
     assert analyse([fault("plan", 1, dry_run=True)], totals={}, until=2).total.runs == 0
 
 
+def test_drills_move_nothing_and_are_counted_apart() -> None:
+    """A rehearsal that passed is no failover that succeeded, and its plan is where no traffic ever was."""
+    runs = [
+        fault("a", 1, outcome=Outcome.FAILED),
+        fault("d1", 2, type=RunType.DRILL, committed=False),
+        fault("d2", 3, type=RunType.DRILL, committed=False, outcome=Outcome.FAILED, message="db is Absent in us"),
+        fault("d3", 4, type=RunType.DRILL, committed=False, outcome=Outcome.UNFINISHED, completion_time=None),
+    ]
+    found = analyse(runs, totals={}, until=10)
+    assert (found.total.runs, found.total.success_percent) == (1, 0)
+    assert (found.trends, sum(row.left + row.entered for row in found.regions)) == ((), 0)
+    assert found.duration is None
+    assert (found.drills.counts.runs, found.drills.counts[Outcome.SUCCEEDED]) == (3, 1)
+    assert [(run.name, run.message) for run in found.drills.last] == [("d2", "db is Absent in us")]
+
+
 def test_pruned_runs_are_in_the_total_and_marked() -> None:
     totals = {"shop/shop": {Outcome.SUCCEEDED: 5, Outcome.FAILED: 1}, "other/other": {Outcome.SUCCEEDED: 2}}
     found = analyse([fault("a", 1), fault("b", 2)], totals=totals, until=3)

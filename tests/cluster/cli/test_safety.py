@@ -1,0 +1,185 @@
+"""The rules that hold a move back or divide it, and drills: on a real API server, by a real operator, as people see it.
+
+Each test has Regions of its own over the servers of the session, so that it may drain and suspend them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from testbed.scene import eventually, manifests
+from tests.cluster.cli.conftest import GROUP, NAMES, Desk, delete
+
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(180)]
+
+WAIT = 40.0
+Places = Callable[..., list[str]]
+
+
+@pytest.fixture
+def places(desk: Desk) -> Iterator[Places]:
+    """Make three Regions whose names nobody else uses, the first one the most preferred; wait until they are healthy.
+
+    `common` are fields of all of them, `by_region` of single ones by `west`, `central` and `east`.
+    """
+    made: list[str] = []
+
+    def make(common: dict[str, Any] | None = None, by_region: dict[str, dict[str, Any]] | None = None) -> list[str]:
+        mark = f"r{secrets.token_hex(3)}"
+        for place, name in enumerate(NAMES):
+            made.append(f"{mark}-{name}")
+            fields = {**(common or {}), **(by_region or {}).get(name, {})}
+            endpoint = desk.stage.regions[name].http_url
+            desk.stage.cluster.apply(manifests.region(made[-1], endpoint=endpoint, priority=100 - place, **fields))
+        for name in made:
+            eventually(lambda name=name: health(desk, name) == "Healthy", what=f"{name} to be healthy", timeout=WAIT)
+        return made
+
+    yield make
+    for item in desk.stage.cluster.api.get(desk.path("failoverpolicies"))["items"]:
+        delete(desk.stage, desk.path("failoverpolicies", item["metadata"]["name"]))
+    for name in NAMES:
+        desk.stage.regions[name].heal()
+    for name in made:
+        delete(desk.stage, f"{GROUP}/regions/{name}")
+
+
+def health(desk: Desk, name: str) -> str:
+    return str((desk.stage.cluster.api.get(f"{GROUP}/regions/{name}").get("status") or {}).get("health"))
+
+
+def put_policy(desk: Desk, names: list[str], **spec: Any) -> None:
+    desk.put_policy(regions=[{"name": name} for name in names], **spec)
+
+
+def shares(desk: Desk) -> list[int]:
+    return [row["weightPercent"] for row in desk.get("failoverpolicies", "shop")["status"]["distribution"]]
+
+
+def progressing(desk: Desk) -> dict[str, Any]:
+    conditions = desk.get("failoverpolicies", "shop")["status"]["conditions"]
+    return next(item for item in conditions if item["type"] == "Progressing")
+
+
+def patch(desk: Desk, **spec: Any) -> None:
+    desk.stage.cluster.api.patch(desk.path("failoverpolicies", "shop"), {"spec": spec})
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "said", "lifted"),
+    [
+        (
+            {"safety": {"minActiveRegions": 2, "cooldown": "1s"}},
+            "MinActiveRegions",
+            ["1 region would be left with traffic", "safety.minActiveRegions is 2", "Lower it"],
+            {"safety": {"minActiveRegions": 1}},
+        ),
+        (
+            {"safety": {"windows": [{"start": "0 0 29 2 *", "duration": "1m", "allow": ["Switchover"]}]}},
+            "OutsideWindow",
+            ["runs of type Switchover wait for a window of safety.windows", "the next one opens at 2028-02-29T00:00"],
+            {"safety": {"windows": []}},
+        ),
+        ({"mode": "Manual"}, "ManualMode", ["mode is Manual", "kubectl create -f -"], {"mode": "Automatic"}),
+        ({"suspend": True}, "Suspended", ["spec.suspend is true", "set it to false"], {"suspend": False}),
+    ],
+)
+def test_a_rule_holds_until_it_is_lifted_and_says_so_everywhere(  # noqa: PLR0917
+    desk: Desk, places: Places, spec: dict[str, Any], reason: str, said: list[str], lifted: dict[str, Any]
+) -> None:
+    """Fails when the rule is not obeyed, is not named with its figure and remedy, or when its end is not noticed."""
+    names = places()
+    put_policy(desk, names, **spec)
+    foreseen = desk.run("simulate", "--region", names[0], "--fault", "drained", "--policy", "shop", "-o", "json")
+    assert json.loads(foreseen.stdout)["policies"][0]["reason"] == reason, foreseen.stdout
+    assert desk.run("region", "drain", names[0]).returncode == 0
+    eventually(lambda: progressing(desk)["reason"] == reason, what=f"the hold {reason}", timeout=WAIT)
+    screen = desk.run("status", "shop").stdout
+    told = " ".join(screen.split())
+    assert [text for text in said if text not in told] == [], screen
+    assert desk.active() == names[0]
+    assert desk.runs() == []
+    patch(desk, **lifted)
+    eventually(lambda: desk.active() == names[1], what="the move once the rule is lifted", timeout=WAIT)
+
+
+def test_a_suspended_region_is_neither_left_nor_entered(desk: Desk, places: Places) -> None:
+    names = places(by_region={"central": {"suspend": True}})
+    put_policy(desk, names)
+    assert desk.run("region", "drain", names[0]).returncode == 0
+    eventually(lambda: desk.active() == names[2], what="the region that is not suspended", timeout=WAIT)
+    desk.stage.cluster.api.patch(f"{GROUP}/regions/{names[2]}", {"spec": {"suspend": True, "adminState": "Drained"}})
+    assert desk.run("region", "enable", names[0]).returncode == 0
+    eventually(lambda: progressing(desk)["reason"] == "RegionSuspended", what="the hold", timeout=WAIT)
+    assert "No automatic run starts" not in desk.run("status", "shop").stdout  # only this region rests
+    assert desk.active() == names[2]
+
+
+def test_a_large_move_is_divided(desk: Desk, places: Places) -> None:
+    names = places()
+    put_policy(desk, names, safety={"maxShift": {"percent": 50, "per": "8s"}, "cooldown": "1s"})
+    assert desk.run("region", "drain", names[0]).returncode == 0
+    eventually(lambda: shares(desk) == [50, 50, 0], what="the first half", timeout=WAIT)
+    held = eventually(
+        lambda: found if (found := progressing(desk))["reason"] == "MaxShift" else None, what="the hold", timeout=WAIT
+    )
+    assert "safety.maxShift is 50 % per 8s: it goes on at" in held["message"]
+    eventually(lambda: shares(desk) == [0, 100, 0], what="the second half", timeout=WAIT)
+    kinds = sorted((run["spec"]["type"], run["status"]["phase"]) for run in desk.runs())
+    assert kinds == [("Rebalance", "Succeeded"), ("Switchover", "Succeeded")]
+    first, second = sorted(desk.runs(), key=lambda run: str(run["status"]["completionTime"]))
+    assert second["status"]["startTime"] > first["status"]["completionTime"]
+
+
+def test_a_region_is_sent_no_more_than_it_has_room_for(desk: Desk, places: Places) -> None:
+    """Fails when shares ignore free capacity, or when what had to stay does not follow once there is room."""
+    for name, free in zip(NAMES, (55, 60, 60), strict=True):
+        desk.stage.regions[name].load(errors=0, free=free)
+    sizes = {name: {"capacity": {"total": total}} for name, total in zip(NAMES, (1000, 100, 100), strict=True)}
+    names = places({"load": {"healthBody": {"capacityAvailablePercent": ".free"}}}, sizes)
+    put_policy(desk, names, topology="ActiveActive")
+    eventually(lambda: shares(desk) == [34, 33, 33], what="equal shares", timeout=WAIT)
+    # The policy uses 450 + 40 + 40 units for 100 %: 5.3 for one. The two have 60 units free each, which is 11 %.
+    assert desk.run("region", "drain", names[0]).returncode == 0
+    eventually(lambda: shares(desk) == [12, 44, 44], what="what there is room for", timeout=WAIT)
+    held = eventually(
+        lambda: found if (found := progressing(desk))["reason"] == "CapacityShort" else None,
+        what="the rest to be reported",
+        timeout=WAIT,
+    )
+    assert names[0] in held["message"]
+    desk.stage.cluster.api.patch(f"{GROUP}/regions/{names[1]}", {"spec": {"capacity": {"total": 2000}}})
+    eventually(lambda: shares(desk)[0] == 0, what="the rest to follow", timeout=60)
+
+
+def test_drills_by_schedule_and_by_hand_are_recorded(desk: Desk, places: Places) -> None:
+    """Fails when a drill is not made at its time, touches anything, is counted as a failover, or when the next one's
+    failure is not told."""
+    names = places()
+    put_policy(desk, names, drills={"schedule": "* * * * *"}, historyLimit=1)
+
+    def last() -> dict[str, Any]:
+        return dict(desk.get("failoverpolicies", "shop")["status"].get("lastDrill") or {})
+
+    passed = eventually(last, what="the drill of the next minute", timeout=90)
+    assert (passed["result"], passed["to"]) == ("Succeeded", names[1])
+    assert f"would move {names[0]} 100 %" in passed["message"]
+    patch(desk, drills=None)
+    for name in names[1:]:
+        assert desk.run("region", "drain", name).returncode == 0
+    failed = desk.run("failover", "execute", names[0], "--policy", "shop", "--type", "Drill")
+    assert failed.returncode == 1
+    eventually(lambda: last().get("result") == "Failed", what="the failure to be recorded", timeout=WAIT)
+    assert "AdminStateDrained" in last()["message"]
+    screen = " ".join(desk.run("status", "shop").stdout.split())
+    assert f"{last()['name']} failed at {last()['completionTime']}" in screen
+    counted = json.loads(desk.run("failover", "analytics", "-o", "json").stdout)
+    assert (counted["runs"]["runs"], counted["traffic"]) == (0, [])
+    assert counted["drills"]["failed"] == 1
+    assert counted["drills"]["last"][0]["result"] == "Failed"
+    assert (desk.active(), desk.get("failoverpolicies", "shop")["status"]["epoch"]) == (names[0], 1)
