@@ -40,7 +40,7 @@ from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
-from regent.engine.resources import FAILOVER_POLICIES, REGIONS, Resource
+from regent.engine.resources import FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES, Resource
 from regent.engine.resync import WATCHED, Resync
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -49,6 +49,7 @@ from regent.server import liveness
 from regent.server.operational import Check, Heartbeat, OperationalServer
 from regent.settings import Settings
 from regent.wiring_failover import FailoverParts
+from regent.wiring_replication import ReplicationParts
 
 log = logging.getLogger("regent")
 
@@ -116,6 +117,16 @@ class Operator:
             clock=clock,
             metrics=metrics,
         )
+        self._replication = ReplicationParts(
+            settings,
+            connection,
+            store=self._store,
+            queue=self._queue,
+            leadership=self._leadership,
+            recorder=self._recorder,
+            clock=clock,
+            metrics=metrics,
+        )
         self._setup = RegionSetup(
             store=self._store,
             tracker=self._tracker,
@@ -167,6 +178,7 @@ class Operator:
             await self._probes.close()
             await self._members.close()
             await self._failover.close()
+            await self._replication.close()
             for cluster in self._clusters:
                 await cluster.close()
 
@@ -197,7 +209,11 @@ class Operator:
             recorder=self._recorder,
             clock=self._clock,
         )
-        return {FAILOVER_POLICIES: self._failover.reconciler(), REGIONS: regions}
+        return {
+            FAILOVER_POLICIES: self._failover.reconciler(),
+            REGIONS: regions,
+            REPLICATION_POLICIES: self._replication.reconciler,
+        }
 
     def _region_changed(self, region: str) -> None:
         self._queue.add(Key(REGIONS, "", region), priority=Priority.LOW)
@@ -214,7 +230,7 @@ class Operator:
         add("events", self._recorder.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
-        for name, part in self._failover.parts().items():
+        for name, part in (self._failover.parts() | self._replication.parts()).items():
             add(name, part)
         if self._elector is not None:
             add("lease", self._elector.run)
@@ -234,11 +250,11 @@ class Operator:
         if self._elector is not None:
             await self._elector.elected()
         await self._store.wait_synced()
-        for resource in (FAILOVER_POLICIES, REGIONS):
+        for resource in (FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES):
             # The queue has filled on the standby, but what was visited by nobody may have been asked for late.
             for obj in self._store.list(resource):
                 metadata = obj["metadata"]
-                priority = Priority.LOW if resource == REGIONS else Priority.NORMAL
+                priority = Priority.NORMAL if resource == FAILOVER_POLICIES else Priority.LOW
                 self._queue.add(Key(resource, metadata.get("namespace", ""), metadata["name"]), priority=priority)
         await self._workers.run()
 

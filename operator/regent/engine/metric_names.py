@@ -95,6 +95,13 @@ METRICS: tuple[Metric, ...] = (
         "regent_notifications_total", "Notifications, by result (sent, lost).", "namespace", "policy", "result"
     ),
     _gauge("regent_notifications_waiting", "Notifications that are not delivered yet."),
+    # Replication: copies of objects in other regions.
+    _counter(
+        "regent_replication_writes_total", "Copies written, by result (written, failed, unavailable).",
+        "namespace", "policy", "region", "result",
+    ),
+    _counter("regent_replication_lists_total", "Complete lists of the objects of a kind in a namespace.", "region"),
+    _counter("regent_replication_watch_restarts_total", "Watches of objects that failed.", "region"),
     # Health: probes, regions, the observer itself.
     _gauge("regent_region_health", "1 for the health that the region has, 0 for the others.", "region", "health"),
     _histogram("regent_probe_duration_seconds", "Latency of scheduled probes.", "region", buckets=PROBES),

@@ -93,11 +93,11 @@ class KubernetesCluster:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         """Read one object past any cache; NotFoundError when it is not there."""
-        return cast(Object, await self._request("GET", resource, _path(resource, namespace, name), name=name))
+        return cast(Object, await self._request("GET", resource, object_path(resource, namespace, name), name=name))
 
     async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Sequence[Object]:
         """List objects (all namespaces when `namespace` is ""), in chunks, consistently."""
-        path = _path(resource, namespace)
+        path = object_path(resource, namespace)
         query = {"labelSelector": label_selector} if label_selector else {}
         try:
             return await self._list(resource, path, {**query, "limit": str(CHUNK)})
@@ -110,24 +110,24 @@ class KubernetesCluster:
     async def create(self, resource: Resource, obj: Object) -> Object:
         """POST; AlreadyExistsError when the name is taken. The API drops `status` here."""
         namespace, name = _where(resource, obj)
-        path = _path(resource, namespace)
+        path = object_path(resource, namespace)
         return cast(Object, await self._request("POST", resource, path, self._managed, obj, name=name))
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         """PUT with the object's resourceVersion; ConflictError when somebody wrote since."""
         namespace, name = _where(resource, obj)
-        path = _path(resource, namespace, name)
+        path = object_path(resource, namespace, name)
         return cast(Object, await self._request("PUT", resource, path, self._managed, obj, name=name))
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
         """PUT to the status subresource with the object's resourceVersion; ConflictError when somebody wrote since."""
         namespace, name = _where(resource, obj)
-        path = _path(resource, namespace, name) + "/status"
+        path = object_path(resource, namespace, name) + "/status"
         return cast(Object, await self._request("PUT", resource, path, self._managed, obj, name=name))
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
         """PATCH with a JSON merge patch; `metadata.resourceVersion` in it makes it a compare-and-set."""
-        path = _path(resource, namespace, name)
+        path = object_path(resource, namespace, name)
         return cast(Object, await self._request("PATCH", resource, path, self._managed, change, name=name))
 
     async def discover(self, api_version: str, kind: str) -> Resource:
@@ -150,7 +150,7 @@ class KubernetesCluster:
         """Delete the object with exactly this uid; NotFoundError when it is gone, ConflictError when it is another."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         options["propagationPolicy"] = "Background"
-        await self._request("DELETE", resource, _path(resource, namespace, name), body=options, name=name)
+        await self._request("DELETE", resource, object_path(resource, namespace, name), body=options, name=name)
 
     async def serves(self, resource: Resource) -> bool:
         """Say whether the API server knows this kind: optional custom resources may be installed later."""
@@ -193,6 +193,7 @@ class KubernetesCluster:
         *,
         name: str = "",
         verb: str = "",
+        content_type: str = "",
     ) -> Any:
         verb = verb or method.lower()
         what = f"{verb} {resource.kind} {name}".strip()
@@ -200,7 +201,7 @@ class KubernetesCluster:
         started = self._clock.monotonic()
         code = "0"
         try:
-            content_type = MERGE_PATCH if method == "PATCH" else "application/json"
+            content_type = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
             headers = {"Accept": "application/json", "Content-Type": content_type, **self._client.default_headers}
             headers.update(self._impersonation)
             if authorization := await self._connection.authorization():
@@ -235,7 +236,8 @@ def _root(resource: Resource) -> str:
     return f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
 
 
-def _path(resource: Resource, namespace: str, name: str | None = None) -> str:
+def object_path(resource: Resource, namespace: str, name: str | None = None) -> str:
+    """Return the path of an object, or of a collection when no name is given."""
     parts = [_root(resource)]
     if resource.namespaced and namespace:
         parts += ["namespaces", quote(namespace, safe="")]

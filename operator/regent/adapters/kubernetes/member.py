@@ -40,10 +40,26 @@ _HOME_OF_THE_UID = resources.NAMESPACES
 
 class MemberClusterPool:
     """Implements `regent.engine.region_clusters.MemberClusters` and `regent.engine.region_access.MemberClients`: one
-    client for each region, as long as its kubeconfig stays the same."""
+    client for each region, as long as its kubeconfig stays the same.
 
-    def __init__(self, *, clock: Clock, metrics: Metrics, timeout: float = TIMEOUT) -> None:
+    Args:
+        timeout: seconds for one request.
+        pool: connections to one cluster; 0: as many as there are requests.
+        make: which client is made.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        timeout: float = TIMEOUT,
+        pool: int = POOL,
+        make: type[KubernetesCluster] = KubernetesCluster,
+    ) -> None:
         self._timeout = timeout
+        self._pool = pool
+        self._make = make
         self._listener: Callable[[str, bool], None] = lambda _region, _answered: None
         self._clock = clock
         self._metrics = metrics
@@ -91,12 +107,12 @@ class MemberClusterPool:
 
     def _client(self, region: str, connection: Connection) -> KubernetesCluster:
         try:
-            return KubernetesCluster(
+            return self._make(
                 connection,
                 clock=self._clock,
                 metrics=self._metrics,
                 timeout=self._timeout,
-                pool=POOL,
+                pool=self._pool,
                 heard=lambda answered: self._listener(region, answered),
             )
         except (ssl.SSLError, OSError) as error:

@@ -29,9 +29,17 @@ from regent.engine.resync import WATCHED
 
 SOURCE = Path(regent.__file__).parent
 LEFT_OUT = ("cli/", "api/", "engine/agent/", "agent_wiring.py", "adapters/kubernetes/rbac.py")
-PASSED_ON = frozenset({"engine/status.py", "engine/resync.py", "adapters/promotion/objects.py"})
-"""Modules that get the resource from their callers, whose calls are read instead; those of the promotion drivers make
-rules of their own (`regent.adapters.promotion.rules`)."""
+PASSED_ON = frozenset(
+    {
+        "engine/status.py",
+        "engine/resync.py",
+        "adapters/promotion/objects.py",
+        "engine/replication/copier.py",
+        "engine/replication/session.py",
+    }
+)
+"""Modules that get the resource from their callers, whose calls are read instead; those of the promotion drivers and
+of the replicator make rules of their own (`regent.adapters.promotion.rules`, `regent.adapters.replication.rules`)."""
 
 VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     # method: (verb, subresource) …

@@ -1,0 +1,164 @@
+"""An API server that the replicator reads from and writes to: server-side apply, exact deletes, and watches.
+
+The watch is a stream of its own here, not kopf's: which kinds are followed, in which namespaces of which cluster,
+changes with every ReplicationPolicy, and the replicator has to know when it last heard of a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import aiohttp
+
+from regent.adapters.kubernetes.client import KubernetesCluster, object_path
+from regent.adapters.kubernetes.connection import Connection
+from regent.adapters.kubernetes.errors import refused, unreachable
+from regent.domain.errors import ClusterError, ConflictError
+from regent.domain.replication.marks import FIELD_MANAGER
+from regent.engine.ports import Object
+from regent.engine.resources import Resource
+
+APPLY_PATCH = "application/apply-patch+yaml"
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One message of a watch. `kind` is ADDED, MODIFIED, DELETED or BOOKMARK, and OPENED once the server has taken it
+    up; `synced`: all that was there at the start has been sent."""
+
+    kind: str
+    obj: Object
+    synced: bool = False
+
+
+class CopyingCluster(KubernetesCluster):
+    """Implements `regent.engine.replication.ports.CopyCluster`, and watches."""
+
+    def __init__(self, connection: Connection, **options: Any) -> None:
+        super().__init__(connection, field_manager=FIELD_MANAGER, **options)
+
+    async def apply(self, resource: Resource, obj: Object, *, force: bool, status: bool = False) -> Object:
+        """Server-side apply; see the port."""
+        metadata = obj["metadata"]
+        path = object_path(resource, str(metadata.get("namespace", "")), str(metadata["name"]))
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        found = await self._request(
+            "PATCH",
+            resource,
+            f"{path}/status" if status else path,
+            query,
+            obj,
+            name=str(metadata["name"]),
+            verb="apply",
+            content_type=APPLY_PATCH,
+        )
+        return cast(Object, found)
+
+    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+        """Turn the fields that our POST has set into fields of our applies; see the port."""
+        current = await self.get(resource, namespace, name)
+        metadata = current["metadata"]
+        if metadata.get("uid") != uid:
+            raise ConflictError(f"{resource.kind} {name} is another object now", status=409, reason="Conflict")
+        fields = list(metadata.get("managedFields") or ())
+        ours = [item for item in fields if item.get("manager") == FIELD_MANAGER and not item.get("subresource")]
+        posted = [item for item in ours if item.get("operation") == "Update"]
+        if not posted:
+            return current
+        if len(ours) == len(posted):
+            kept = [{**item, "operation": "Apply"} if item in posted[:1] else item for item in fields]
+        else:
+            kept = [item for item in fields if item not in posted]
+        change = {"uid": uid, "resourceVersion": metadata["resourceVersion"], "managedFields": kept}
+        return await self.patch(resource, namespace, name, {"metadata": change})
+
+    async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:
+        """Delete exactly this version; see the port."""
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid, "resourceVersion": version},
+            "propagationPolicy": "Background",
+        }
+        await self._request("DELETE", resource, object_path(resource, namespace, name), body=options, name=name)
+
+    async def page(
+        self, resource: Resource, namespace: str, *, limit: int, token: str = ""
+    ) -> tuple[list[Object], str, str]:
+        """Return a chunk of a LIST, the token of the next one ("" after the last) and the list's resourceVersion."""
+        query = {"limit": str(limit), **({"continue": token} if token else {})}
+        found = await self._request("GET", resource, object_path(resource, namespace), query, verb="list")
+        items = [_typed(resource, item) for item in found.get("items") or ()]
+        metadata = found.get("metadata") or {}
+        return items, str(metadata.get("continue") or ""), str(metadata.get("resourceVersion") or "")
+
+    async def watch(
+        self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float
+    ) -> AsyncIterator[Event]:
+        """Follow the objects of a namespace.
+
+        Args:
+            version: where to begin; "" begins with all objects that there are (a streaming list), which ends with an
+                event that is `synced`.
+            silence: seconds without any message after which the stream is taken for dead.
+            lasts: seconds after which the server ends it.
+
+        Raises:
+            ClusterError: with status 410 where `version` is too old; with 400 or 422 where the server knows no
+                streaming lists.
+        """
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(int(lasts))}
+        if version:
+            query["resourceVersion"] = version
+        else:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "resourceVersion": ""}
+        what = f"watch {resource.kind} in {namespace}"
+        url = self._connection.server + object_path(resource, namespace) + "?" + urlencode(query)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=silence)
+        try:
+            headers = {"Accept": "application/json", **self._client.default_headers}
+            if authorization := await self._connection.authorization():
+                headers["authorization"] = authorization
+            if self._closed.is_set():
+                raise ConnectionError("the client has been closed")
+            answer = await self._client.call_api("GET", url, header_params=headers, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            self._metrics.count(
+                "regent_api_requests_total", verb="watch", kind=resource.kind, code=str(response.status)
+            )
+            try:
+                if response.status != 200:
+                    raise refused(what, resource, response.status, response.headers, await response.read())
+                yield Event("OPENED", {"metadata": {}})
+                async for line in response.content:
+                    yield _event(what, resource, line)
+            finally:
+                # The rest of the stream is not read: the connection goes with it.
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            raise unreachable(what, error) from error
+
+
+def _event(what: str, resource: Resource, line: bytes) -> Event:
+    found: dict[str, Any] = json.loads(line)
+    kind, obj = str(found.get("type")), found.get("object") or {}
+    if kind == "ERROR":
+        code = int(obj.get("code") or 0)
+        raise ClusterError(f"{what}: {obj.get('message')}"[:1024], status=code, reason=str(obj.get("reason") or ""))
+    if kind == "BOOKMARK":
+        annotations = obj.get("metadata", {}).get("annotations") or {}
+        return Event(kind, obj, synced=annotations.get(INITIAL_END) == "true")
+    return Event(kind, _typed(resource, obj))
+
+
+def _typed(resource: Resource, obj: Object) -> Object:
+    """The items of a list come without these two."""
+    obj.setdefault("apiVersion", resource.api_version)
+    obj.setdefault("kind", resource.kind)
+    return obj

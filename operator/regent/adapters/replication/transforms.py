@@ -1,0 +1,29 @@
+"""Changes that copies get on the way, as a policy writes them: JSON patches (RFC 6902)."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import jsonpatch
+import jsonpointer
+
+from regent.domain.replication.model import Transform
+from regent.engine.ports import Object
+
+
+class JsonPatches:
+    """Implements `regent.engine.replication.ports.Transforms`."""
+
+    def apply(self, obj: Object, transform: Transform) -> Object:
+        """Apply the operations one by one, so that a remove of what is not there can be passed over; see the port."""
+        changed: Any = obj
+        for operation in transform.patch:
+            try:
+                changed = jsonpatch.apply_patch(changed, [dict(operation)], in_place=True)
+            except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+                if operation.get("op") != "remove":
+                    path = str(operation.get("path"))[:256]
+                    raise ValueError(
+                        f"the transform {operation.get('op')} of {path} does not fit: {error}"[:512]
+                    ) from error
+        return cast(Object, changed)

@@ -1,0 +1,148 @@
+"""Writes copies: makes, changes, adopts, marks and deletes them in one target.
+
+A copy is made by POST, which fails on an object that is already there, whoever made it a moment ago; it is changed by
+server-side apply to exactly the object (uid) that was looked at. So an object that is not ours is never touched, also
+when it takes the place of a copy between the look and the write.
+"""
+
+from __future__ import annotations
+
+from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
+from regent.domain.replication import marks
+from regent.domain.replication.model import Link as Way
+from regent.domain.replication.model import ReplicationSpec
+from regent.domain.replication.plan import applied_body
+from regent.domain.replication.shape import Desired
+from regent.engine.ports import Clock, Leadership, Object
+from regent.engine.replication.looking import Look, Tracked
+from regent.engine.replication.ports import Access, CopyCluster
+from regent.engine.resources import Resource
+
+
+class Copier:
+    """Writes the copies of one link."""
+
+    def __init__(
+        self, spec: ReplicationSpec, way: Way, *, access: Access, leadership: Leadership, clock: Clock
+    ) -> None:
+        self._spec = spec
+        self._way = way
+        self._access = access
+        self._leadership = leadership
+        self._clock = clock
+
+    async def write(self, tracked: Tracked, look: Look, *, force: bool) -> Object:
+        """Bring the copy to what is wanted; return it as the API server has it then.
+
+        Raises:
+            ConflictError: another object has the name, or others manage fields and `force` is not given.
+            ClusterError, PromotionProblemError: as the API server or the way to it says.
+        """
+        if look.wanted is None:
+            raise ValueError(f"{look.key}: nothing is wanted there")
+        cluster = await self._access.cluster(self._way.target.region)
+        body = self._body(look.wanted, look.target)
+        resource = tracked.target.resource
+        self._leadership.check()
+        if look.target is None:
+            written = await self._create(cluster, resource, tracked, body)
+        else:
+            removal = look.action.removal
+            written = await self._change(cluster, resource, look.target, body, removal=removal, force=force)
+        if tracked.include_status and body.get("status"):
+            self._leadership.check()
+            written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
+        tracked.target.observe(written)
+        return written
+
+    async def mark_missing(self, tracked: Tracked, target: Object) -> None:
+        """Leave a tombstone on a copy whose source is gone."""
+        await self._patch(tracked, target, marks.tombstone_patch(self._clock.wall()))
+
+    async def revive(self, tracked: Tracked, target: Object) -> None:
+        """Take the tombstone off a copy whose source is there again."""
+        await self._patch(tracked, target, marks.revive_patch())
+
+    async def release(self, tracked: Tracked, target: Object) -> None:
+        """Make a copy an object like any other."""
+        await self._patch(tracked, target, marks.release_patch())
+
+    async def delete(self, tracked: Tracked, target: Object) -> None:
+        """Delete a copy, in exactly the version that was looked at."""
+        cluster = await self._access.cluster(self._way.target.region)
+        metadata = target["metadata"]
+        self._leadership.check()
+        try:
+            await cluster.remove(
+                tracked.target.resource,
+                str(metadata.get("namespace", "")),
+                metadata["name"],
+                uid=metadata["uid"],
+                version=str(metadata.get("resourceVersion", "")),
+            )
+        except NotFoundError:
+            tracked.target.remove(target)
+
+    async def _create(self, cluster: CopyCluster, resource: Resource, tracked: Tracked, body: Object) -> Object:
+        try:
+            return await cluster.create(resource, body)
+        except AlreadyExistsError:
+            # Somebody was faster, or the echo of our own write is late: look at it, then decide anew.
+            namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+            tracked.target.observe(await cluster.get(resource, namespace, name))
+            raise
+
+    async def _change(
+        self,
+        cluster: CopyCluster,
+        resource: Resource,
+        target: Object,
+        body: Object,
+        *,
+        removal: Object | None,
+        force: bool,
+    ) -> Object:
+        metadata = target["metadata"]
+        if metadata.get("managedFields"):
+            namespace, name = str(metadata.get("namespace", "")), metadata["name"]
+            target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
+        found = marks.read_marks(target)
+        if found is not None and found.missing_since is not None:
+            target = await self._patched(cluster, resource, target, marks.revive_patch())
+        if removal is not None:
+            target = await self._patched(cluster, resource, target, removal)
+        return await cluster.apply(resource, _identified(body, target), force=force)
+
+    async def _patch(self, tracked: Tracked, target: Object, change: Object) -> None:
+        cluster = await self._access.cluster(self._way.target.region)
+        self._leadership.check()
+        try:
+            written = await self._patched(cluster, tracked.target.resource, target, change)
+        except NotFoundError:
+            tracked.target.remove(target)
+            return
+        tracked.target.observe(written)
+
+    async def _patched(self, cluster: CopyCluster, resource: Resource, target: Object, change: Object) -> Object:
+        metadata = target["metadata"]
+        exact = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        change = {**change, "metadata": {**change.get("metadata", {}), **exact}}
+        return await cluster.patch(resource, str(metadata.get("namespace", "")), metadata["name"], change)
+
+    def _body(self, wanted: Desired, target: Object | None) -> Object:
+        """The copy with its marks. The one that tells when stays as it is while the content does."""
+        known = marks.read_marks(target) if target is not None else None
+        observed_at = self._clock.wall()
+        if known is not None and known.content_hash == wanted.content_hash and known.observed_at is not None:
+            observed_at = known.observed_at
+        return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
+
+
+def is_taken(error: ConflictError) -> bool:
+    """Whether a conflict is about fields that others manage, and not about an object that has changed meanwhile."""
+    return "conflict" in str(error).lower() and "using" in str(error)
+
+
+def _identified(body: Object, target: Object) -> Object:
+    """The body, for exactly this object."""
+    return {**body, "metadata": {**body["metadata"], "uid": target["metadata"]["uid"]}}

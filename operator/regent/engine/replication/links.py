@@ -1,0 +1,344 @@
+"""One way of a policy: from its source region to one target.
+
+Whatever changes on either side is put into the worklist, looked at, and, where the copy is not what it should be,
+written: in waves, a batch at a time, as many at once as the target takes. An object that cannot be written waits longer
+each time and holds nobody up; a target that cannot be reached is tried again after a growing delay, and what has
+gathered meanwhile is written then, without comparing everything anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from regent.domain.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    LeadershipLostError,
+    NotFoundError,
+    PromotionProblemError,
+    UnavailableError,
+)
+from regent.domain.replication.model import Link as Way
+from regent.domain.replication.model import ObjectKey, ReplicationSpec
+from regent.domain.replication.plan import ActionKind
+from regent.domain.replication.state import Outcomes
+from regent.engine.ports import Clock, Metrics
+from regent.engine.replication.copier import Copier, is_taken
+from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
+from regent.engine.replication.reflection import Name
+from regent.engine.replication.worklist import Worklist
+from regent.engine.resources import Resource
+
+log = logging.getLogger("regent.replication")
+
+NOT_READY = 1.0
+"""Seconds until an object is looked at again whose kind is not known whole on both sides."""
+FIRST_RETRY = 0.5
+LAST_RETRY = 30.0
+"""Seconds between tries of a target that does not answer."""
+NOT_THE_OBJECT = (0, 429, 503)
+"""Answers (0: none) that say something about the API server; others, such as a 500 because a webhook does not answer,
+are about the one object, which must not hold up the rest."""
+CONCURRENCY = 16
+"""Copies that are written at once to one target."""
+
+
+class Link:
+    """Keeps one target in step.
+
+    Args:
+        pace: bounds how much is done at once in the target.
+        may_write: called before each batch; says why nothing may be written now, "" when it may.
+        changed: called when something that is shown has changed.
+    """
+
+    def __init__(
+        self,
+        spec: ReplicationSpec,
+        way: Way,
+        tracked: Mapping[Resource, Tracked],
+        *,
+        looker: Looker,
+        copier: Copier,
+        may_write: Callable[[], Awaitable[str]],
+        clock: Clock,
+        jitter: Callable[[], float],
+        metrics: Metrics,
+        changed: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self.way = way
+        self.tracked = tracked
+        self.looker = looker
+        self.copier = copier
+        self.may_write = may_write
+        self._clock = clock
+        self._jitter = jitter
+        self._metrics = metrics
+        self._changed = changed
+        self.work: Worklist[ItemKey] = Worklist(wave=lambda key: tracked[key.resource].wave, jitter=jitter)
+        self.open = True
+        """Whether what waits may be written now: always with trigger Watch, else while a pass is under way."""
+        self.paused = ""
+        """Why nothing is written, for people; "" while it is."""
+        self.problem = ""
+        """Why the target cannot be written to; "" while it can."""
+        self.passed_at: float | None = None
+        """Wall time at which everything that was known was last in the target."""
+        self.deleted: set[ItemKey] = set()
+        """Objects that were seen to be deleted in the source."""
+        self.outcomes = Outcomes()
+        """How the last writes ended."""
+        self._silent_failures = 0
+        self._wake = asyncio.Event()
+        self._subscriptions: list[Callable[[], None]] = []
+        self._whole: dict[Resource, bool] = dict.fromkeys(tracked, False)
+        self._limit = asyncio.Semaphore(CONCURRENCY)
+
+    def start(self) -> None:
+        """Listen to both sides."""
+        for resource, item in self.tracked.items():
+            self._listen(resource, item)
+            self._state_changed(resource)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for undo in self._subscriptions:
+            undo()
+        self._subscriptions.clear()
+
+    def wake(self) -> None:
+        """Something may be done now that could not be before."""
+        self._wake.set()
+
+    def look_at_everything(self) -> None:
+        """Look at all objects anew; what has not changed costs a comparison of versions."""
+        for resource, item in self.tracked.items():
+            if item.ready:
+                self._add(self.looker.keys(resource))
+
+    def look_at(self, keys: set[ItemKey]) -> None:
+        """Look at these objects anew."""
+        self._add(keys)
+
+    @property
+    def known(self) -> bool:
+        """Whether every kind is known whole on both sides."""
+        return all(item.ready for item in self.tracked.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits but what has failed."""
+        return self.known and next(iter(self.work.pending()), None) is None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            await self._wait()
+            try:
+                delay = await self._batch()
+            except LeadershipLostError:
+                raise
+            except Exception:
+                log.exception("Replication failed unexpectedly", extra=self._extra)
+                delay = LAST_RETRY
+            if delay:
+                await asyncio.sleep(delay)
+
+    @property
+    def _extra(self) -> dict[str, str]:
+        return {"object": f"ReplicationPolicy/{self.spec.full_name}", "region": self.way.target.region}
+
+    def _listen(self, resource: Resource, item: Tracked) -> None:
+        def change(name: Name) -> None:
+            key = ItemKey(resource, name[1])
+            if item.source.get((self.spec.namespace, name[1])) is not None:
+                self.deleted.discard(key)
+            elif item.source.complete and self.looker.outcome(key) not in (None, Outcome.ORPHANED):
+                self.deleted.add(key)
+            self._add((key,))
+
+        def state() -> None:
+            self._state_changed(resource)
+
+        for reflection in (item.source, item.target):
+            reflection.subscribe(change, state)
+            self._subscriptions.append(lambda reflection=reflection: reflection.unsubscribe(change, state))  # type: ignore[misc]
+
+    def _state_changed(self, resource: Resource) -> None:
+        """A kind that has become whole on both sides is looked at from end to end: changes may have gone unseen."""
+        ready, before = self.tracked[resource].ready, self._whole[resource]
+        self._whole[resource] = ready
+        if ready and not before:
+            self._add(self.looker.keys(resource))
+        self._changed()
+        self._wake.set()
+
+    def _add(self, keys: set[ItemKey] | tuple[ItemKey, ...]) -> None:
+        now = self._clock.monotonic()
+        for key in keys:
+            self.work.add(key, now)
+        if keys:
+            self._wake.set()
+
+    async def _wait(self) -> None:
+        """Until something is due and may be done."""
+        while True:
+            self._wake.clear()
+            due = self.work.next_due(self._clock.monotonic()) if self.open and not self.paused else None
+            if due is not None and due <= 0:
+                return
+            try:
+                async with asyncio.timeout(due):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _batch(self) -> float:
+        """Take a batch through; return for how many seconds to leave the target alone."""
+        now = self._clock.monotonic()
+        keys = self.work.take(now, self.spec.batch_size)
+        looks: list[Look] = []
+        for number, key in enumerate(keys):
+            if not self.tracked[key.resource].ready:
+                self.work.postpone(key, now + NOT_READY)
+            elif (look := self._look(key)) is not None:
+                looks.append(look)
+            if number % 50 == 49:
+                await asyncio.sleep(0)  # let others have their turn
+        if looks:
+            try:
+                self.paused = await self.may_write()
+            except (ClusterError, PromotionProblemError) as error:
+                self.problem = str(error)
+                for look in looks:
+                    self.work.give_back(look.key)
+                self._changed()
+                return self._rest(0.0, failed=True)
+        if self.paused:
+            for look in looks:
+                self.work.give_back(look.key)
+            self._changed()
+            return 0.0
+        delays = [0.0]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._carry_out(look)) for look in looks]
+        delays += [task.result() for task in tasks]
+        if self.idle:
+            self.passed_at = self._clock.wall()
+        self._changed()
+        return self._rest(max(delays), failed=any(delays))
+
+    def _rest(self, asked: float, *, failed: bool) -> float:
+        if not failed:
+            self._silent_failures = 0
+            return 0.0
+        self._silent_failures += 1
+        longest = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._silent_failures - 1, 10))
+        return max(asked, longest * (1 - self._jitter() / 2))
+
+    def _look(self, key: ItemKey) -> Look | None:
+        """Look at an object; None when that settles it."""
+        now = self._clock.monotonic()
+        try:
+            look = self.looker.look(key)
+        except ValueError as error:
+            self._fail(key, str(error))
+            return None
+        if look is None:
+            if self.looker.outcome(key) is Outcome.FAILED:
+                self.work.failed(key, now)
+            else:
+                self.work.done(key, now)
+            return None
+        kind, note = look.action.kind, self.looker.note
+        if look.action.writes:
+            drifted = look.target is not None and self.looker.outcome(key) in (Outcome.IN_SYNC, Outcome.DRIFTED)
+            note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
+            return look
+        if kind is ActionKind.WAIT:
+            note(key, Outcome.PENDING, look.action.message)
+        elif kind in (ActionKind.CONFLICT, ActionKind.REFUSE_FOREIGN):
+            note(key, Outcome.CONFLICTED, look.action.message)
+        elif kind is ActionKind.PRUNE:
+            # Absence is for the pruner to judge, which sees all of it.
+            note(key, Outcome.ORPHANED)
+        else:
+            note(key, Outcome.IN_SYNC if look.wanted is not None else Outcome.UNWANTED)
+        self.work.done(key, now)
+        return None
+
+    async def _carry_out(self, look: Look) -> float:
+        """Write one copy; return for how many seconds the target asks to be left alone, 0 when all is well."""
+        key, tracked = look.key, self.tracked[look.key.resource]
+        try:
+            async with self._limit:
+                if look.action.kind is ActionKind.REVIVE and look.target is not None:
+                    await self.copier.revive(tracked, look.target)
+                else:
+                    await self.copier.write(tracked, look, force=look.action.force)
+        except LeadershipLostError:
+            raise
+        except UnavailableError as error:
+            if error.status not in NOT_THE_OBJECT:
+                self._fail(key, str(error))
+                self.count("failed")
+                return 0.0
+            self.problem = str(error)
+            self.work.give_back(key)
+            self.count("unavailable")
+            return max(error.retry_after or 0.0, FIRST_RETRY)
+        except PromotionProblemError as error:
+            self.problem = str(error)
+            self.work.give_back(key)
+            return LAST_RETRY
+        except AlreadyExistsError:
+            self.work.postpone(key, self._clock.monotonic())
+            return 0.0
+        except ConflictError as error:
+            self._conflict(key, error)
+            return 0.0
+        except (NotFoundError, ForbiddenError, InvalidError, ClusterError, ValueError) as error:
+            self.problem = ""
+            self._fail(key, str(error))
+            self.count("failed")
+            return 0.0
+        self.problem = ""
+        self._judged(key, succeeded=True)
+        # The answer is in the reflection of the target, which asks for another look: that settles it.
+        self.looker.note(key, Outcome.PENDING)
+        self.work.done(key, self._clock.monotonic())
+        self.count("written")
+        return 0.0
+
+    def _conflict(self, key: ItemKey, error: ConflictError) -> None:
+        if is_taken(error):
+            self.looker.note(key, Outcome.CONFLICTED, str(error))
+            self.work.failed(key, self._clock.monotonic())
+        else:
+            # It has changed since it was looked at: the watch tells what it is now.
+            self.work.failed(key, self._clock.monotonic())
+
+    def _judged(self, key: ItemKey, *, succeeded: bool) -> None:
+        kind = self.tracked[key.resource].kind
+        self.outcomes = self.outcomes.add(ObjectKey(kind, self.way.target.namespace, key.name), succeeded=succeeded)
+
+    def _fail(self, key: ItemKey, message: str) -> None:
+        self._judged(key, succeeded=False)
+        self.looker.note(key, Outcome.FAILED, message)
+        self.work.failed(key, self._clock.monotonic())
+
+    def count(self, result: str) -> None:
+        """Count a write by how it ended."""
+        self._metrics.count(
+            "regent_replication_writes_total",
+            namespace=self.spec.namespace,
+            policy=self.spec.name,
+            region=self.way.target.region,
+            result=result,
+        )

@@ -1,0 +1,244 @@
+"""Looks at one object on both sides and says what is to be done about its copy: no request is made for that.
+
+What was found is remembered by the versions of both sides, so that looking again at what has not changed costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from regent.domain.replication.content import MAX_OBJECT_BYTES
+from regent.domain.replication.marks import ours
+from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector
+from regent.domain.replication.model import Link as Way
+from regent.domain.replication.normalise import skip_reason
+from regent.domain.replication.plan import Action, copy_hash, decide_object
+from regent.domain.replication.selection import selected
+from regent.domain.replication.shape import Desired, Transformer, desired
+from regent.engine.ports import Object
+from regent.engine.replication.reflection import Reflection
+from regent.engine.resources import Resource
+
+TOO_MUCH = ("levels", f"an API server takes {MAX_OBJECT_BYTES}")
+"""How the reasons end for which an object should be copied and cannot be: it is reported. The others are no loss."""
+
+
+class ItemKey(NamedTuple):
+    """An object of a policy: its kind in the source, and its name. The namespaces are those of the link."""
+
+    resource: Resource
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.resource.kind}/{self.name}"
+
+
+class Outcome(Enum):
+    """How an object stands in one target."""
+
+    IN_SYNC = "in sync"
+    PENDING = "pending"
+    DRIFTED = "drifted"
+    CONFLICTED = "conflicted"
+    FAILED = "failed"
+    ORPHANED = "orphaned"
+    UNWANTED = "unwanted"
+    """Not selected, and not there as a copy of ours: of no interest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One kind of a link: where it is read, where it is written, and what of it is selected."""
+
+    kind: KindRef
+    source: Reflection
+    target: Reflection
+    selectors: tuple[ResourceSelector, ...]
+    include_status: bool
+    wave: int
+    optional: bool = False
+    """Its definitions need not be installed: without them in the source there is nothing to copy."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether both sides are known whole, or are known not to know the kind."""
+        return (self.source.complete or self.source.absent) and (self.target.complete or self.target.absent)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found about an object. `wanted` is None where no copy should be."""
+
+    key: ItemKey
+    source: Object | None
+    target: Object | None
+    wanted: Desired | None
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was made of an object, in which versions of both sides."""
+
+    source_version: str
+    wanted_hash: str
+    target_version: str
+    copied_hash: str
+
+
+class Looker:
+    """One link's view of its objects.
+
+    Args:
+        transformer: carries out the target's transforms.
+        denied: why an object with these labels may not be in the target's region; "" when it may.
+        chosen: which of the selected objects go to the target: all, but with strategies that spread them.
+    """
+
+    def __init__(
+        self,
+        spec: ReplicationSpec,
+        way: Way,
+        tracked: Mapping[Resource, Tracked],
+        *,
+        transformer: Transformer,
+        denied: Callable[[Mapping[str, str]], str],
+        chosen: Callable[[KindRef, Object], bool] = lambda _kind, _obj: True,
+    ) -> None:
+        self._spec = spec
+        self._way = way
+        self._tracked = tracked
+        self._transformer = transformer
+        self._denied = denied
+        self._chosen = chosen
+        self._namespace = way.target.namespace
+        self._seen: dict[ItemKey, _Seen] = {}
+        self._outcomes: dict[ItemKey, Outcome] = {}
+        self._messages: dict[ItemKey, str] = {}
+        self.counts: Counter[Outcome] = Counter()
+
+    def source(self, key: ItemKey) -> Object | None:
+        """The object in the source."""
+        return self._tracked[key.resource].source.get((self._spec.namespace, key.name))
+
+    def target(self, key: ItemKey) -> Object | None:
+        """The object of this name in the target."""
+        return self._tracked[key.resource].target.get((self._namespace, key.name))
+
+    def keys(self, resource: Resource) -> set[ItemKey]:
+        """All names of a kind that may concern the link: everything in the source, and our copies in the target."""
+        tracked = self._tracked[resource]
+        found = {ItemKey(resource, name) for (_, name), _ in tracked.source.items()}
+        found |= {ItemKey(resource, name) for (_, name), obj in tracked.target.items() if ours(obj, self._spec.uid)}
+        return found | {key for key in self._outcomes if key.resource == resource}
+
+    def look(self, key: ItemKey) -> Look | None:
+        """Look at an object; None when nothing is to be done about it, which is noted.
+
+        Raises:
+            ValueError: a transform does not fit the object.
+        """
+        tracked, source, target = self._tracked[key.resource], self.source(key), self.target(key)
+        if source is not None and target is not None and self._unchanged(key, source, target):
+            return None
+        if source is not None and not self._selects(tracked, source):
+            source = None
+        mine = target is not None and ours(target, self._spec.uid)
+        if source is None and not mine:
+            self.note(key, Outcome.UNWANTED)
+            return None
+        if source is not None and (reason := skip_reason(source)):
+            source = None
+            if reason.endswith(TOO_MUCH):
+                self.note(key, Outcome.FAILED, reason)
+                return None
+        if source is not None and (reason := self._refusal(tracked, source)):
+            self.note(key, Outcome.FAILED, reason)
+            return None
+        wanted = self._wanted(tracked, source, target) if source is not None else None
+        action = decide_object(wanted, target, spec=self._spec, link=self._way)
+        if wanted is not None and source is not None:
+            copied = copy_hash(wanted, target) if target is not None else ""
+            self._seen[key] = _Seen(_version(source), wanted.content_hash, _version(target), copied)
+        return Look(key, source, target, wanted, action)
+
+    def note(self, key: ItemKey, outcome: Outcome, message: str = "") -> None:
+        """Remember how an object stands."""
+        before = self._outcomes.get(key)
+        if before is not outcome:
+            if before is not None:
+                self.counts[before] -= 1
+            self.counts[outcome] += 1
+            self._outcomes[key] = outcome
+        if outcome is Outcome.UNWANTED:
+            del self._outcomes[key]
+            self.counts[outcome] -= 1
+            self._seen.pop(key, None)
+        if message:
+            self._messages[key] = message
+        else:
+            self._messages.pop(key, None)
+
+    def outcome(self, key: ItemKey) -> Outcome | None:
+        """Return how an object stands, as far as it was looked at."""
+        return self._outcomes.get(key)
+
+    def standing(self, outcome: Outcome) -> Iterator[ItemKey]:
+        """Give the objects that stand so."""
+        return (key for key, found in self._outcomes.items() if found is outcome)
+
+    def messages(self) -> list[str]:
+        """What is wrong, each with the object that it is about, in the order of their names."""
+        return [f"{key}: {text}" for key, text in sorted(self._messages.items(), key=lambda item: str(item[0]))]
+
+    def digests(self, resource: Resource) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the hashes of what should be in the target, and of what is there, by name; from what is known."""
+        should, is_there = {}, {}
+        for key in self.keys(resource):
+            outcome, seen = self._outcomes.get(key), self._seen.get(key)
+            source, target = self.source(key), self.target(key)
+            if source is not None and outcome not in (None, Outcome.UNWANTED, Outcome.ORPHANED):
+                fresh = seen is not None and seen.source_version == _version(source)
+                should[key.name] = seen.wanted_hash if seen is not None and fresh else "not looked at"
+            if target is not None and ours(target, self._spec.uid) and outcome is not Outcome.ORPHANED:
+                fresh = seen is not None and seen.target_version == _version(target)
+                is_there[key.name] = seen.copied_hash if seen is not None and fresh else "not looked at"
+        return should, is_there
+
+    def _selects(self, tracked: Tracked, source: Object) -> bool:
+        return (
+            not source["metadata"].get("deletionTimestamp")
+            and any(selected(source, selector) for selector in tracked.selectors)
+            and self._chosen(tracked.kind, source)
+        )
+
+    def _refusal(self, tracked: Tracked, source: Object) -> str:
+        """Why an object that is selected is not copied: "" when it is."""
+        if tracked.target.absent:
+            return tracked.target.problem or "the target does not know the kind"
+        return self._denied(source["metadata"].get("labels") or {})
+
+    def _unchanged(self, key: ItemKey, source: Object, target: Object) -> bool:
+        if self._outcomes.get(key) is not Outcome.IN_SYNC:
+            return False
+        seen = self._seen.get(key)
+        return seen is not None and (seen.source_version, seen.target_version) == (_version(source), _version(target))
+
+    def _wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
+        return desired(
+            source,
+            self._spec,
+            self._way,
+            kind=tracked.kind,
+            transformer=self._transformer,
+            include_status=tracked.include_status,
+            target=target,
+        )
+
+
+def _version(obj: Object | None) -> str:
+    return "" if obj is None else str(obj["metadata"].get("resourceVersion", ""))

@@ -1,0 +1,138 @@
+"""From where to where a policy copies now, read off the store: its source, its targets, and what stands against them.
+
+The source may be a FailoverPolicy's: then the direction turns when that policy's record of it does, at the right step
+of a run, and the copies carry its epoch, so that a replicator that was left behind finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from regent.domain.conditions import Condition
+from regent.domain.labels import selects
+from regent.domain.placement import Locality, PlacementRule, judge
+from regent.domain.replication.model import Link as Way
+from regent.domain.replication.model import ReplicationSpec
+from regent.engine.ports import Object
+from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
+from regent.engine.store import Store
+
+Denied = Callable[[Mapping[str, str]], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """From where to where. `problem`: what has to be put right in the spec; `paused`: why nothing is copied now."""
+
+    source_region: str = ""
+    ways: tuple[Way, ...] = ()
+    problem: Condition | None = None
+    paused: str = ""
+    epoch: int = 0
+    failover: str = ""
+    """Name of the FailoverPolicy whose direction is followed; "" with a fixed source."""
+
+
+def scope_of(spec: ReplicationSpec, store: Store, *, shared: Callable[[str, str], bool]) -> Scope:
+    """Return the scope of a policy.
+
+    Args:
+        shared: says whether two regions are in one cluster.
+    """
+    source, epoch, followed = spec.source.region, 0, spec.source.follow_policy
+    active = ""
+    if followed:
+        policy = store.get(FAILOVER_POLICIES, spec.namespace, followed)
+        if policy is None:
+            return Scope(problem=_not_ready("FailoverPolicyNotFound", f"FailoverPolicy {followed} does not exist"))
+        status = policy.get("status") or {}
+        source = str(status.get("replicationSource") or status.get("activeRegion") or "")
+        epoch, active = int(status.get("epoch") or 0), str(status.get("activeRegion") or "")
+        if not source:
+            text = f"FailoverPolicy {followed} has no active region yet"
+            return Scope(problem=_not_ready("SourceUnknown", text), failover=followed)
+    own = spec.namespace
+    ways = tuple(
+        Way(source_region=source, target=target, epoch=epoch, target_active=target.region == active)
+        for target in spec.targets
+        if target.region != source or (target.namespace != own and not followed)
+    )
+    return Scope(
+        source_region=source,
+        ways=ways,
+        problem=_problem(spec, store, source, ways, shared),
+        paused=_paused(spec, store, source),
+        epoch=epoch,
+        failover=followed,
+    )
+
+
+def _problem(
+    spec: ReplicationSpec, store: Store, source: str, ways: tuple[Way, ...], shared: Callable[[str, str], bool]
+) -> Condition | None:
+    names = (source, *(way.target.region for way in ways))
+    missing = sorted({name for name in names if store.get(REGIONS, "", name) is None})
+    if missing:
+        return _not_ready("RegionNotFound", f"Region {', '.join(missing)} does not exist: create it")
+    for way in ways:
+        if way.target.namespace == spec.namespace and shared(source, way.target.region):
+            return _not_ready(
+                "SameCluster",
+                f"{source} and {way.target.region} are in one cluster, where a copy would be its own source: set "
+                "targets[].namespace",
+            )
+    if not ways:
+        return _not_ready("NoTargets", f"no target is left besides the source {source}")
+    return None
+
+
+def _paused(spec: ReplicationSpec, store: Store, source: str) -> str:
+    if spec.suspend:
+        return "spec.suspend is true"
+    region = store.get(REGIONS, "", source) or {}
+    if (region.get("spec") or {}).get("adminState") == "Disabled":
+        return f"the source {source} is Disabled"
+    return ""
+
+
+def target_paused(store: Store, region: str) -> str:
+    """Why nothing is written to a target now, by its Region: "" when it is."""
+    obj = store.get(REGIONS, "", region) or {}
+    return f"region {region} is Disabled" if (obj.get("spec") or {}).get("adminState") == "Disabled" else ""
+
+
+def denied_by_placement(store: Store, namespace: str, way: Way) -> Denied:
+    """Return what says why an object with these labels may not be in the target's region; "" when it may."""
+    region = way.target.region
+    compliance = frozenset(map(str, ((store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance") or ()))
+    against: list[tuple[Mapping[str, object], str]] = []
+    for obj in sorted(store.list(PLACEMENT_POLICIES, namespace), key=lambda item: str(item["metadata"]["name"])):
+        reason = _against(obj, way, compliance)
+        if reason:
+            against.append(((obj.get("spec") or {}).get("selector") or {}, reason))
+
+    def denied(labels: Mapping[str, str]) -> str:
+        return next((f"PlacementDenied: {reason}" for selector, reason in against if selects(selector, labels)), "")
+
+    return denied
+
+
+def _against(obj: Object, way: Way, compliance: frozenset[str]) -> str:
+    if obj["metadata"].get("deletionTimestamp"):
+        return ""
+    spec, name = obj.get("spec") or {}, str(obj["metadata"]["name"])
+    if spec.get("crossRegionTransfer") == "Denied" and way.source_region != way.target.region:
+        return f"PlacementPolicy {name}: crossRegionTransfer is Denied"
+    locality = next((item for item in Locality if item.value == spec.get("locality")), Locality.STRICT)
+    rule = PlacementRule(
+        name=name,
+        compliance=frozenset(map(str, spec.get("compliance") or ())),
+        allowed=frozenset(map(str, spec.get("allowedRegions") or ())),
+        locality=locality,
+    )
+    return judge((rule,), way.target.region, compliance).denied
+
+
+def _not_ready(reason: str, message: str) -> Condition:
+    return Condition("Ready", "False", reason, message)

@@ -1,0 +1,213 @@
+"""One policy at work: its links, made anew when what it wants or where it copies changes.
+
+A session is cheap to make: what is in the regions is known by the reflections, which outlive it where they are still
+needed, and what a copy is stands on the copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
+from regent.domain.replication.kinds import OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
+from regent.domain.replication.model import KindRef, ReplicationSpec
+from regent.domain.replication.model import Link as Way
+from regent.engine.ports import Clock, Leadership, Metrics
+from regent.engine.replication.copier import Copier
+from regent.engine.replication.links import Link
+from regent.engine.replication.looking import Looker, Tracked
+from regent.engine.replication.ports import Access, Reflectors, Transforms
+from regent.engine.replication.scope import Denied
+from regent.engine.replication.syncing import Syncing
+from regent.engine.resources import Resource
+
+log = logging.getLogger("regent.replication")
+
+
+class LinkTasks:
+    """Runs the loops of links; a part of the operator."""
+
+    def __init__(self) -> None:
+        self._group: asyncio.TaskGroup | None = None
+        self._waiting: list[Link] = []
+        self._tasks: dict[Link, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Run what is started, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for link in self._waiting:
+                self.start(link)
+            self._waiting.clear()
+            await asyncio.Event().wait()
+
+    def start(self, link: Link) -> None:
+        """Begin with a link."""
+        group = self._group
+        if group is None:
+            self._waiting.append(link)
+            return
+        self._tasks[link] = group.create_task(link.run(), name=f"replicate-{link.spec.name}-{link.way.target.region}")
+
+    async def stop(self, link: Link) -> None:
+        """End a link, and wait until it has: nothing of it is written after that."""
+        if link in self._waiting:
+            self._waiting.remove(link)
+        task = self._tasks.pop(link, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the status says of a target, for whoever comes after."""
+
+    last_pass: float | None = None
+    token: str = ""
+    verified: float | None = None
+
+
+class Sessions:
+    """Makes sessions.
+
+    Args:
+        may_write: says why a way may not be written to now, "" when it may; asked before each batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        reflectors: Reflectors,
+        transforms: Transforms,
+        tasks: LinkTasks,
+        may_write: Callable[[ReplicationSpec, Way], Awaitable[str]],
+        leadership: Leadership,
+        clock: Clock,
+        jitter: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self._access = access
+        self._reflectors = reflectors
+        self._transforms = transforms
+        self._tasks = tasks
+        self._may_write = may_write
+        self._leadership = leadership
+        self._clock = clock
+        self._jitter = jitter
+        self._metrics = metrics
+
+    async def open(
+        self,
+        spec: ReplicationSpec,
+        ways: Mapping[Way, Denied],
+        remembered: Mapping[str, Remembered],
+        changed: Callable[[], None],
+    ) -> Session:
+        """Begin to copy.
+
+        Args:
+            ways: where to, each with what placement says of it.
+            remembered: by region, what the status says.
+            changed: called when something that is shown has changed.
+
+        Raises:
+            ClusterError, PromotionProblemError: a kind that the policy names cannot be looked up now.
+        """
+        source = next(iter(ways)).source_region
+        kinds = {kind: await self._served(source, kind) for kind in kinds_of_spec(spec)}
+        session = Session(spec, self._tasks, self._reflectors)
+        for way, denied in ways.items():
+            tracked = {
+                resource: Tracked(
+                    kind=KindRef(kind.group, kind.version, kind.kind, resource.plural, resource.namespaced),
+                    source=self._reflectors.acquire(source, resource, spec.namespace),
+                    target=self._reflectors.acquire(way.target.region, resource, way.target.namespace),
+                    selectors=tuple(selector for selector in spec.resources if kind in kinds_of(selector)),
+                    include_status=includes_status(spec, kind),
+                    wave=wave(kind),
+                    optional=kind.group in OPTIONAL_GROUPS,
+                )
+                for kind, resource in kinds.items()
+                if resource is not None
+            }
+            session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
+            known = remembered.get(way.target.region, Remembered())
+            session.add(self._syncing(spec, way, tracked, denied, known=known, changed=changed))
+        return session
+
+    def _syncing(
+        self,
+        spec: ReplicationSpec,
+        way: Way,
+        tracked: Mapping[Resource, Tracked],
+        denied: Denied,
+        *,
+        known: Remembered,
+        changed: Callable[[], None],
+    ) -> Syncing:
+        link = Link(
+            spec,
+            way,
+            tracked,
+            looker=Looker(spec, way, tracked, transformer=self._transforms.apply, denied=denied),
+            copier=Copier(spec, way, access=self._access, leadership=self._leadership, clock=self._clock),
+            may_write=lambda: self._may_write(spec, way),
+            clock=self._clock,
+            jitter=self._jitter,
+            metrics=self._metrics,
+            changed=changed,
+        )
+        return Syncing(
+            link,
+            reflectors=self._reflectors,
+            clock=self._clock,
+            last=known.last_pass,
+            token=known.token,
+            verified=known.verified,
+        )
+
+    async def _served(self, region: str, kind: KindRef) -> Resource | None:
+        """Where the kind is served; None where the source does not know a kind that only users name."""
+        if kind.plural:
+            return Resource(kind.group, kind.version, kind.plural, kind.kind, kind.namespaced)
+        cluster = await self._access.cluster(region)
+        try:
+            return await cluster.discover(kind.api_version, kind.kind)
+        except NotFoundError:
+            return None
+
+
+class Session:
+    """The links of one policy."""
+
+    def __init__(self, spec: ReplicationSpec, tasks: LinkTasks, reflectors: Reflectors) -> None:
+        self.spec = spec
+        self.targets: list[Syncing] = []
+        self.unserved: tuple[str, ...] = ()
+        """Kinds that the policy names and the source does not serve."""
+        self._tasks = tasks
+        self._reflectors = reflectors
+
+    def add(self, syncing: Syncing) -> None:
+        """Begin with a target."""
+        self.targets.append(syncing)
+        syncing.link.start()
+        self._tasks.start(syncing.link)
+
+    async def close(self) -> None:
+        """End all links; what they have written stays."""
+        for syncing in self.targets:
+            await self._tasks.stop(syncing.link)
+            syncing.link.stop()
+            for item in syncing.link.tracked.values():
+                self._reflectors.release(item.source)
+                self._reflectors.release(item.target)
+
+
+UNREACHABLE = (ClusterError, PromotionProblemError)
+"""What is raised where a region cannot be asked now."""

@@ -1,0 +1,126 @@
+"""One target of a policy over time: passes, verification, pruning, and what of it is shown.
+
+The link underneath copies as changes come; here is what happens by the clock. Nothing here makes a request by itself
+while nothing is due.
+"""
+
+from __future__ import annotations
+
+from regent.domain.replication.content import bucket_digest
+from regent.domain.replication.model import TriggerMode
+from regent.engine.ports import Clock
+from regent.engine.replication import passes
+from regent.engine.replication.links import Link
+from regent.engine.replication.looking import ItemKey, Outcome
+from regent.engine.replication.ports import Reflectors
+from regent.engine.replication.pruner import Pruner
+from regent.engine.replication.reflection import Reflection
+
+RELIST_EVERY = 6
+"""Verifications after which the target is listed anew: a cache that lies would find itself equal for ever."""
+
+
+class Syncing:
+    """The passes and verifications of one link.
+
+    Args:
+        last: wall time of the last complete pass, as the status says.
+        token: the syncToken of it, likewise.
+        verified: wall time of the last verification that found both sides equal, likewise.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        reflectors: Reflectors,
+        clock: Clock,
+        last: float | None,
+        token: str,
+        verified: float | None,
+    ) -> None:
+        self.link = link
+        self._reflectors = reflectors
+        self._clock = clock
+        self.last_pass = last
+        self.token = token
+        self.verified_at = verified
+        self.unequal: tuple[str, ...] = ()
+        """Kinds whose digests differed at the last verification."""
+        self.pass_problem = ""
+        self.pruner = Pruner(link, clock=clock)
+        self._awaited: dict[Reflection, int] | None = None
+        self._pass_token = ""
+        self._under_way = False
+        self._verify_at: float | None = None
+        self._verifications = 0
+        link.open = link.spec.trigger.mode is TriggerMode.WATCH
+
+    def tick(self) -> float | None:
+        """Do what is due; return in how many seconds to come again, None: only when something changes."""
+        wall = self._clock.wall()
+        found = passes.due(self.link.spec.trigger, token=self.token, last=self.last_pass, wall=wall)
+        self.pass_problem = found.problem
+        if found.now and not self._under_way and not self.link.paused:
+            self.begin()
+        if self._under_way:
+            self._go_on()
+        waits = [self._verify()]
+        if found.next_time is not None:
+            waits.append(max(0.05, found.next_time - wall))
+        if self._under_way:
+            waits.append(0.5)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def begin(self) -> None:
+        """Begin a pass: all that is in the source now will be in the target when it is over."""
+        self._under_way, self._pass_token = True, self.link.spec.trigger.sync_token
+        self._awaited = {item.source: item.source.listed for item in self.link.tracked.values()}
+        self._ask_for_lists()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a pass is."""
+        return self._under_way
+
+    def _ask_for_lists(self) -> None:
+        for reflection, listed in (self._awaited or {}).items():
+            if reflection.listed == listed and not reflection.absent:
+                self._reflectors.refresh(reflection)
+
+    def _go_on(self) -> None:
+        if self._awaited is not None:
+            if any(item.listed == listed and not item.absent for item, listed in self._awaited.items()):
+                self._ask_for_lists()
+                return
+            self._awaited = None
+            self.link.open = True
+            self.link.look_at_everything()
+            self.link.wake()
+        if self.link.idle and not self.link.paused:
+            self._under_way = False
+            self.token, self.last_pass = self._pass_token, self._clock.wall()
+            self.link.open = self.link.spec.trigger.mode is TriggerMode.WATCH
+            self._verify_at = None
+
+    def _verify(self) -> float | None:
+        """Compare digests when that is due; return in how many seconds it is."""
+        if not self.link.idle or self.link.paused or self._under_way:
+            return None
+        now = self._clock.monotonic()
+        if self._verify_at is not None and now < self._verify_at:
+            return self._verify_at - now
+        self._verify_at = now + self.link.spec.verify_interval
+        self._verifications += 1
+        unequal = []
+        for resource, item in self.link.tracked.items():
+            should, is_there = self.link.looker.digests(resource)
+            if bucket_digest(should) != bucket_digest(is_there):
+                unequal.append(resource.kind)
+                self.link.look_at({ItemKey(resource, name) for name in should.keys() | is_there.keys()})
+            if self._verifications % RELIST_EVERY == 0:
+                self._reflectors.refresh(item.target)
+        self.unequal = tuple(sorted(unequal))
+        if not unequal and not self.link.looker.counts[Outcome.FAILED]:
+            self.verified_at = self._clock.wall()
+        return self.link.spec.verify_interval
