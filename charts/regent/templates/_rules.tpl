@@ -64,6 +64,7 @@
   - failoverpolicies/status
   - failovers/status
   - regions/status
+  - replicationpolicies/status
   verbs:
   - update
 - apiGroups:
@@ -81,7 +82,6 @@
   - regent.dev
   resources:
   - placementpolicies
-  - replicationpolicies
   verbs:
   - list
   - watch
@@ -89,6 +89,7 @@
   - regent.dev
   resources:
   - regions
+  - replicationpolicies
   verbs:
   - get
   - list

@@ -38,9 +38,7 @@ def operator(planes: dict[str, ControlPlane], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def bench(
-    request: pytest.FixtureRequest, planes: dict[str, ControlPlane], operator: Operator
-) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, planes: dict[str, ControlPlane], operator: Operator) -> Iterator[Bench]:
     """A namespace of the same name in every cluster."""
     operator.start()
     word = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import jsonpatch
-import jsonpointer
 
 from regent.domain.replication.model import Transform
 from regent.engine.ports import Object
@@ -20,7 +19,7 @@ class JsonPatches:
         for operation in transform.patch:
             try:
                 changed = jsonpatch.apply_patch(changed, [dict(operation)], in_place=True)
-            except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
+            except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
                 if operation.get("op") != "remove":
                     path = str(operation.get("path"))[:256]
                     raise ValueError(
