@@ -32,7 +32,7 @@ from regent.domain.failover.wanted import group
 from regent.domain.times import rfc3339, rfc3339_micro
 from regent.domain.traffic import shares
 from regent.engine.alignment import TargetReport
-from regent.engine.policy_warnings import budget, split_brain, suspended
+from regent.engine.policy_warnings import budget, never_fires, split_brain, suspended
 from regent.engine.ports import Object
 from regent.engine.records import policy_state, status_of, time_of, write_groups
 from regent.engine.run_objects import candidate_rows
@@ -200,6 +200,9 @@ def _ready(findings: Findings) -> Condition:
     wrong = [text for item in policy.safety.windows if (text := windows.problem(item.start, item.time_zone))]
     if wrong:
         return Condition("Ready", "False", "InvalidWindow", f"safety.windows: {wrong[0]}")
+    mute = never_fires(findings.snapshot)
+    if mute:
+        return Condition("Ready", "False", "TriggerCannotFire", mute)
     drills = policy.options.drills
     if drills is not None and (text := windows.problem(drills.schedule, drills.time_zone)):
         return Condition("Ready", "False", "InvalidSchedule", f"drills: {text}")

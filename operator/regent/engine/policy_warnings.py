@@ -10,6 +10,7 @@ from regent.domain.duration import format_duration
 from regent.domain.failover.cooldown import counts, spent
 from regent.domain.failover.model import Snapshot
 from regent.domain.failover.split_brain import suspected
+from regent.domain.health.model import AdminState
 from regent.domain.times import rfc3339
 
 
@@ -72,3 +73,24 @@ def split_brain(snapshot: Snapshot) -> Condition:
     if seen:
         return Condition("SplitBrainSuspected", "True", "TwoActive", seen)
     return Condition("SplitBrainSuspected", "False", "NoSign", "")
+
+
+def never_fires(snapshot: Snapshot) -> str:
+    """Say which trigger no figure can ever reach, and what to change; "" where all can fire."""
+    latency = snapshot.policy.triggers.latency
+    if latency is None:
+        return ""
+    listed = {entry.name for entry in snapshot.policy.regions}
+    views = [view for view in snapshot.regions.values() if view.name in listed and view.exists]
+    patient = {view.name: view.longest_timeout for view in views if view.admin_state is not AdminState.DISABLED}
+    mute = [f"{name} ({format_duration(value)})" for name, value in patient.items() if _short(value, latency.threshold)]
+    if not mute:
+        return ""
+    return (
+        f"triggers.latency fires above {format_duration(latency.threshold)}, and no probe waits longer in "
+        f"{', '.join(mute)}: raise the timeout of a probe there, or lower the threshold"
+    )
+
+
+def _short(timeout: float | None, threshold: float) -> bool:
+    return timeout is not None and timeout <= threshold

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from regent.domain.duration import format_duration
+from regent.domain.duration import format_duration, parse_duration
 from regent.domain.failover.model import (
     FiredTrigger,
     PolicySpec,
@@ -33,6 +34,9 @@ from regent.engine.store import Store
 SERVING = RegionHealth(region="")
 """Stands for every region that is not down, where only the down ones matter."""
 
+DEFAULT_TIMEOUT = "2s"
+"""Of a probe that says none, as the API defaults it."""
+
 TIERS = {"Primary": 0, "Secondary": 1, "Tertiary": 2}
 
 
@@ -46,6 +50,7 @@ class RegionFacts:
     suspended: bool
     capacity_total: float | None
     compliance: frozenset[str]
+    longest_timeout: float | None
 
 
 class Snapshots:
@@ -162,6 +167,7 @@ class Snapshots:
             settled=facts.admin_state is AdminState.DISABLED or self._tracker.first_round_done(name),
             suspended=facts.suspended,
             capacity_total=facts.capacity_total,
+            longest_timeout=facts.longest_timeout,
             placement_denied=placed.denied,
             placement_preferred=placed.preferred,
         )
@@ -211,4 +217,12 @@ def region_facts(region: Mapping[str, object]) -> RegionFacts:
         suspended=bool(values.get("suspend")),
         capacity_total=float(total) if isinstance(total, int | float) else None,
         compliance=frozenset(map(str, values.get("compliance") or ())),
+        longest_timeout=_longest_timeout(values.get("probes") or ()),
     )
+
+
+def _longest_timeout(probes: Sequence[Mapping[str, Any]]) -> float | None:
+    try:
+        return max((parse_duration(str(probe.get("timeout") or DEFAULT_TIMEOUT)) for probe in probes), default=None)
+    except ValueError:
+        return None  # the Region says itself what is wrong with it

@@ -85,8 +85,6 @@ def patch(desk: Desk, **spec: Any) -> None:
             ["runs of type Switchover wait for a window of safety.windows", "the next one opens at 2028-02-29T00:00"],
             {"safety": {"windows": []}},
         ),
-        ({"mode": "Manual"}, "ManualMode", ["mode is Manual", "kubectl create -f -"], {"mode": "Automatic"}),
-        ({"suspend": True}, "Suspended", ["spec.suspend is true", "set it to false"], {"suspend": False}),
     ],
 )
 def test_a_rule_holds_until_it_is_lifted_and_says_so_everywhere(  # noqa: PLR0917

@@ -217,3 +217,20 @@ async def test_a_time_zone_of_drills_that_is_none_is_said() -> None:
     ready = world.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "InvalidSchedule")
     assert "there is no time zone 'Europe/Atlantis'" in ready["message"]
+
+
+async def test_a_latency_that_no_probe_can_see_is_said_and_stops_nothing() -> None:
+    world = World().furnish(triggers={"latency": {"mode": "Enabled", "threshold": "2s"}})
+    patient = [{"name": "web", "http": {"path": "/"}, "timeout": "3s"}, {"name": "tcp", "tcp": {"port": 1}}]
+    world.cluster.put(REGIONS, region(EU, probes=patient))
+    world.cluster.put(REGIONS, region(AP, adminState="Disabled"))
+    await world.visit()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "TriggerCannotFire")
+    assert "fires above 2s, and no probe waits longer in us-east-1 (2s)" in ready["message"]
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == US
+    world.cluster.put(REGIONS, region(US, probes=patient))
+    await world.visit()
+    assert world.condition("Ready")["status"] == "True"

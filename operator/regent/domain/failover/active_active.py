@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from regent.domain.duration import format_duration
 from regent.domain.failover import capacity
+from regent.domain.failover.active_passive import all_down
 from regent.domain.failover.candidates import explain, judge, proved
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.gates import first_hold
@@ -95,11 +96,10 @@ def takers_among(snapshot: Snapshot, candidates: Sequence[Candidate], rest: Coll
 
 def nobody(snapshot: Snapshot, lost: Sequence[FiredTrigger], candidates: tuple[Candidate, ...]) -> Hold:
     """No region can take over: the last shares stay."""
-    others = [row for row in candidates if not row.eligible]
-    serving = any(not snapshot.regions[row.region].health.down for row in others)
+    why = explain(candidates)
     return Hold(
-        reason="NoCandidate" if serving else "AllRegionsDown",
-        message=f"{lost[0].message}; no region can take over ({explain(candidates)}). The last weights stay",
+        reason="AllRegionsDown" if all_down(snapshot) else "NoCandidate",
+        message=f"{lost[0].message}; no region can take over ({why}). The last weights stay until one can",
         trigger=lost[0].kind,
         source=lost[0].region,
         candidates=candidates,

@@ -72,10 +72,9 @@ def _to_best(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> P
     to = best(candidates)
     if not to:
         why = explain(candidates)
-        all_down = all(row.reasons and "Unreachable" in row.reasons for row in candidates)
         return Hold(
-            reason="AllRegionsDown" if all_down and candidates else "NoCandidate",
-            message=f"{trigger.message}; no region can take over ({why}). The last weights stay",
+            reason="AllRegionsDown" if all_down(snapshot) else "NoCandidate",
+            message=f"{trigger.message}; no region can take over ({why}). The last weights stay until one can",
             trigger=trigger.kind,
             source=trigger.region,
             candidates=candidates,
@@ -97,6 +96,12 @@ def _to_best(snapshot: Snapshot, trigger: FiredTrigger, cooldown: Cooldown) -> P
         urgency=trigger.urgency,
         shortfall=capacity.short(snapshot, to, capacity.rooms(snapshot), need=shares.FULL),
     )
+
+
+def all_down(snapshot: Snapshot) -> bool:
+    """Whether none of several regions answers, the one that is to be left included."""
+    views = [snapshot.regions.get(entry.name) for entry in snapshot.policy.regions]
+    return len(views) > 1 and all(view is None or not view.exists or view.health.down for view in views)
 
 
 def _next_proof(snapshot: Snapshot) -> float:

@@ -87,15 +87,18 @@ def _manual(case: Case) -> Hold | None:
     ordered = case.trigger.kind is TriggerKind.MANUAL and case.run_type is RunType.REBALANCE
     if case.snapshot.policy.mode is Mode.AUTOMATIC or ordered:  # shares set by hand need no second order
         return None
-    return case.hold("ManualMode", f"{case.trigger.message}; mode is Manual", action_required=True)
+    return case.hold(
+        "ManualMode", f"{case.trigger.message}; mode is Manual, so a person starts it", action_required=True
+    )
 
 
 def _grace(case: Case) -> Hold | None:
     view = case.snapshot.regions.get(case.trigger.region)
     if case.snapshot.in_grace or (view is not None and not view.settled):
-        return case.hold(
-            "StartupGrace", "Regent has just started and has not seen a full round of probes yet", retry_after=0.25
+        message = (
+            "Regent has just started: nothing moves before failover.startupGrace is over and every region was probed"
         )
+        return case.hold("StartupGrace", message, retry_after=0.25)
     return None
 
 
@@ -104,7 +107,9 @@ def _observer(case: Case) -> Hold | None:
         return None
     if case.snapshot.suspect_observer:
         return case.hold(
-            "ProberSuspect", f"the prober doubts itself: {case.snapshot.suspect_observer}", retry_after=0.5
+            "ProberSuspect",
+            f"the prober doubts itself: {case.snapshot.suspect_observer}. It goes on when that is over",
+            retry_after=0.5,
         )
     if case.snapshot.panic:
         return case.hold("Panic", case.snapshot.panic, retry_after=1.0)

@@ -248,6 +248,8 @@ class RegionView:
     """No automatic run moves traffic to or away from it."""
     capacity_total: float | None = None
     """What it can serve in all, in the user's unit; None: not said."""
+    longest_timeout: float | None = None
+    """Seconds of its most patient probe: no latency above it is ever seen. None: not known."""
     placement_denied: str = ""
     """Why the namespace's PlacementPolicies rule it out; "" when they do not."""
     placement_preferred: bool = True
