@@ -82,15 +82,15 @@ def never_fires(snapshot: Snapshot) -> str:
         return ""
     listed = {entry.name for entry in snapshot.policy.regions}
     views = [view for view in snapshot.regions.values() if view.name in listed and view.exists]
-    patient = {view.name: view.longest_timeout for view in views if view.admin_state is not AdminState.DISABLED}
-    mute = [f"{name} ({format_duration(value)})" for name, value in patient.items() if _short(value, latency.threshold)]
+    probed = [view for view in views if view.admin_state is not AdminState.DISABLED]
+    mute = [
+        f"{view.name} ({format_duration(view.longest_timeout)})"
+        for view in probed
+        if view.longest_timeout is not None and view.longest_timeout <= latency.threshold
+    ]
     if not mute:
         return ""
     return (
         f"triggers.latency fires above {format_duration(latency.threshold)}, and no probe waits longer in "
         f"{', '.join(mute)}: raise the timeout of a probe there, or lower the threshold"
     )
-
-
-def _short(timeout: float | None, threshold: float) -> bool:
-    return timeout is not None and timeout <= threshold
