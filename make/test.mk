@@ -16,12 +16,15 @@ unit: setup ## Only the tests that need no cluster, no network namespace and no 
 	@$(PYTEST) tests/unit tests/property tests/component tests/arch -n $(WORKERS) -q -m "not cluster and not e2e"
 
 .PHONY: e2e
-e2e: setup system-packages tools patroni ## Only the end-to-end tests on real parts; CRASH=all for every crash point
+e2e: setup system-packages tools patroni ## Only the end-to-end tests on real parts
 	@$(PYTEST) tests/e2e -q
 
+CRASH ?= all
+
 .PHONY: test-crash
-test-crash: setup system-packages tools ## The leader killed before and after every write of a run, not only a sample
-	@REGENT_CRASH=all $(PYTEST) tests/e2e/test_crash.py -q
+test-crash: setup system-packages tools ## The leader dies at every boundary of every run, not only in a sample (CRASH=5: of five each)
+	@REGENT_CRASH=$(CRASH) $(PYTEST) tests/e2e/crash -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
+	@$(BIN)/python -m tests.e2e.crash.report
 
 SEEDS ?= 10000
 

@@ -8,7 +8,7 @@ import json
 import ssl
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -100,6 +100,22 @@ class ApiClient:
         if response.status >= 400:
             raise ApiError(method, path, response.status, response.content)
         return response.content
+
+    def lines(self, path: str, *, query: Mapping[str, str]) -> Generator[bytes, None, None]:
+        """GET a stream and give its lines as they come (a watch); closing the generator ends it.
+
+        Raises:
+            ApiError: the answer's status is 400 or more.
+        """
+        url = f"{self._base}{path}?{urlencode(query)}"
+        extensions = {"timeout": self._timeouts}
+        with self._pool.stream("GET", url, headers=self._headers, extensions=extensions) as response:
+            if response.status >= 400:
+                raise ApiError("GET", path, response.status, response.read())
+            rest = b""
+            for chunk in response.iter_stream():
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
 
     def get(self, path: str, **query: str) -> Json:
         """GET an object or a list."""

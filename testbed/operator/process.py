@@ -56,6 +56,7 @@ class OperatorProcess:
         environment: further variables, as the chart gives them.
         directory: where the log goes; a temporary one when there is none.
         restart: ALWAYS starts it again when it ends by itself, as a Deployment's pods are.
+        program: the module that is run; another one than Regent's own wraps it.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OperatorProcess:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         restart: Restart = Restart.NEVER,
+        program: str = "regent",
     ) -> None:
         self.name = name
         self.kubeconfig = kubeconfig
@@ -80,6 +82,7 @@ class OperatorProcess:
         self._directory = directory or Path(self._temporary.name if self._temporary else "")
         self.log = self._directory / f"{name}.log"
         self._restart = restart
+        self._program = program
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
@@ -110,10 +113,12 @@ class OperatorProcess:
             self._keeper.start()
 
     def _launch(self) -> None:
-        argv = [sys.executable, "-m", "regent", "run", *self._args]
+        argv = [sys.executable, "-m", self._program, "run", *self._args]
         argv += ["--kubeconfig", str(self.kubeconfig), "--http-address", f"127.0.0.1:{self.port}"]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("REGENT_")}
-        environment = {**inherited, "PYTHONPATH": str(_REPOSITORY / "operator"), **self._variables}
+        # A program that wraps Regent's is one of the testbed's.
+        paths = [str(_REPOSITORY / "operator"), *([str(_REPOSITORY)] if self._program != "regent" else [])]
+        environment = {**inherited, "PYTHONPATH": os.pathsep.join(paths), **self._variables}
         self._directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = spawn(argv, stdout=log, stderr=log, environment=environment, directory=self._directory)
@@ -193,6 +198,18 @@ class OperatorProcess:
         """SIGCONT after `freeze`."""
         os.kill(self.pid, signal.SIGCONT)
         return time.monotonic()
+
+    def wait_ended(self, *, timeout: float) -> int:
+        """Wait until the process has ended by itself; gives its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs.
+        """
+        with self._lock:
+            if self._process is None:
+                raise RuntimeError(f"{self.name} was not started")
+            process = self._process
+        return process.wait(timeout=timeout)
 
     # -- what it says -------------------------------------------------------------------------------------------
 

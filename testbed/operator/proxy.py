@@ -1,8 +1,9 @@
-"""A reverse proxy between one replica and the API server that names every write and can end the replica at one.
+"""A reverse proxy between one replica and the API server that names every write and can spoil what passes.
 
 The replica's kubeconfig points here; its token goes on to the API server, so its rights are its own. A callback is
 asked before a write is forwarded and again after the API server has answered but before the replica hears of it: those
-are the two moments at which a crash leaves different traces.
+are the two moments at which a crash leaves different traces. `faults` says which writes are refused, which answers are
+lost, and what becomes of the events of watches.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import re
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientSession, ClientTimeout, StreamReader, TCPConnector, web
 
 from testbed.controlplane.certificates import CertificateAuthority
 from testbed.controlplane.kubeconfig import Access
+from testbed.operator.faults import Faults, NoFaults, Trouble, Write
 
 _PATH = re.compile(
     r"^/(?:api/(?P<core>[^/]+)|apis/(?P<group>[^/]+)/[^/]+)"
@@ -41,20 +42,6 @@ class Moment(Enum):
     AFTER = "after"  # it is done, and the replica does not know
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write of the replica, in the order in which they came (from 1)."""
-
-    number: int
-    verb: str
-    resource: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.number}: {self.verb} {self.resource} {self.namespace}/{self.name}"
-
-
 Look = Callable[[Write, Moment], None]
 
 
@@ -70,10 +57,16 @@ class ApiProxy:
         look: called in the proxy's thread with every write that counts, before and after it. It may end the replica,
             and raise DropError before a write that is not to reach the API server.
         counts: whether a write counts; Leases and events never do.
+        faults: what goes wrong; may be exchanged at any time.
     """
 
     def __init__(
-        self, kubeconfig: Path, *, look: Look | None = None, counts: Callable[[Write], bool] = lambda _: True
+        self,
+        kubeconfig: Path,
+        *,
+        look: Look | None = None,
+        counts: Callable[[Write], bool] = lambda _: True,
+        faults: Faults | None = None,
     ) -> None:
         self.writes: list[Write] = []
         self._access = Access.read(kubeconfig)
@@ -81,6 +74,7 @@ class ApiProxy:
             raise ValueError("the proxy passes tokens on; a client certificate cannot be passed")
         self.look: Look = look or (lambda _write, _moment: None)
         self._counts = counts
+        self.faults: Faults = faults or NoFaults()
         self._stack = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
@@ -156,6 +150,9 @@ class ApiProxy:
                 self.look(write, Moment.BEFORE)
         except DropError as error:
             return web.Response(status=503, text=str(error))
+        trouble = self.faults.write(write) if write is not None else None
+        if trouble is not None and trouble is not Trouble.LOST:
+            return _refusal(trouble)
         headers = [(key, value) for key, value in request.headers.items() if key.lower() not in _NOT_PASSED]
         url = f"{self._access.server}{request.rel_url.raw_path_qs}"
         async with self._out.request(request.method, url, headers=headers, data=body or None) as answer:
@@ -163,13 +160,36 @@ class ApiProxy:
             if write is not None:
                 content = await answer.read()
                 self.look(write, Moment.AFTER)
+                if trouble is Trouble.LOST and request.transport is not None:
+                    request.transport.abort()
                 return web.Response(status=answer.status, headers=passed, body=content)
             response = web.StreamResponse(status=answer.status, headers=passed)
             await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+            if request.query.get("watch") in ("true", "1") and answer.status == 200:
+                await self._pass_on_events(request.path, answer.content, response)
+            else:
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
             await response.write_eof()
             return response
+
+    async def _pass_on_events(self, path: str, source: StreamReader, sink: web.StreamResponse) -> None:
+        match = _PATH.match(path)
+        resource = match["resource"] if match is not None else ""
+        stale: list[bytes] = []
+        async for line in _lines(source):
+            # A bookmark is no event, and a change that is gone cannot be told once more: nobody would ever hear again.
+            if b'"type":"BOOKMARK"' in line[:32] or b'"type":"ERROR"' in line[:32]:
+                await sink.write(line)
+                continue
+            delivery = self.faults.event(resource)
+            await asyncio.sleep(delivery.delay)
+            deleted = b'"type":"DELETED"' in line[:32]
+            if deleted:
+                stale.clear()
+            for text in [*[line] * delivery.copies, *stale]:
+                await sink.write(text)
+            stale = [line] if delivery.again and not deleted else []
 
     def _note(self, request: web.Request, body: bytes) -> Write | None:
         match = _PATH.match(request.path)
@@ -196,3 +216,25 @@ def _name_in(body: bytes) -> str:
     """The name in a created object, without decoding all of it."""
     found = re.search(rb'"name"\s*:\s*"([^"]+)"', body)
     return found[1].decode() if found else ""
+
+
+def _refusal(trouble: Trouble) -> web.Response:
+    """A refusal as the API server writes it."""
+    code = int(trouble.value)
+    reason = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}[code]
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}
+    message = f"the testbed's proxy says {code}"
+    return web.json_response(
+        {**body, "message": message}, status=code, headers={"Retry-After": "1"} if code == 429 else {}
+    )
+
+
+async def _lines(source: StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, each with its end; of any length."""
+    rest = b""
+    async for chunk in source.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest

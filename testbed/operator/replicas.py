@@ -25,6 +25,8 @@ class OperatorReplicas:
         restart: whether a replica that ends is started again.
         directory: where their logs go.
         kubeconfig_for: gives each replica, by its number, its own kubeconfig (a proxy in front of the API server).
+        program: the module that each runs, see OperatorProcess.
+        environment_for: gives each replica, by its number, further variables.
         timeout: seconds until all are ready.
     """
 
@@ -37,6 +39,8 @@ class OperatorReplicas:
         restart: Restart = Restart.NEVER,
         directory: Path | None = None,
         kubeconfig_for: Callable[[int], Path] | None = None,
+        program: str = "regent",
+        environment_for: Callable[[int], Mapping[str, str]] | None = None,
         timeout: float = 40.0,
     ) -> None:
         self._timeout = timeout
@@ -46,9 +50,10 @@ class OperatorReplicas:
                 name=f"regent-{number}",
                 args=installation.args,
                 settings={**installation.settings, **(settings or {})},
-                environment=installation.environment,
+                environment={**installation.environment, **(environment_for(number) if environment_for else {})},
                 directory=directory,
                 restart=restart,
+                program=program,
             )
             for number in range(count)
         ]

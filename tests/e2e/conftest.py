@@ -6,6 +6,7 @@ uses. The control plane is not the shared one of the cluster tests: tests here s
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -23,6 +24,7 @@ from testbed.toolchain import ToolchainError, ensure
 
 HERE = Path(__file__).parent
 OWN = HERE / "testbed"
+CRASH = HERE / "crash"
 SETTINGS = {"failover": {"startupGrace": "1s"}, "egress": {"allowLoopback": True}}
 FORBIDDEN = ("Forbidden", '"status": 403', " 403 ")
 CRASHES = ("Traceback (most recent call last)",)
@@ -41,12 +43,18 @@ def _is_ours(item: pytest.Item) -> bool:
     return HERE in item.path.parents and OWN not in item.path.parents
 
 
+def _group(item: pytest.Item) -> str:
+    # The crash tests that are played whole wait for leases most of the time: each then has a control plane of its own.
+    alone = os.environ.get("REGENT_CRASH") and CRASH in item.path.parents
+    return item.name if alone else "e2e"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_ours(item):
             item.add_marker(pytest.mark.e2e)
             # One worker plays them all: they share a control plane, and two at a time would disturb their timing.
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(120))
 

@@ -47,6 +47,17 @@ class Draft:
         """Record the state of a step of the present attempt."""
         self.edit().step(name, state, message, attempt=self.attempt)
 
+    def applied(self, name: str) -> None:
+        """Record that the effect of a step of the present attempt has been asked for."""
+        self.edit().applied(name, attempt=self.attempt)
+
+    def led_by(self, transitions: int) -> None:
+        """Record which leader carries the run out. One that takes it up from another notes when."""
+        known = self.journal.status.get("leaseTransitions")
+        if known != transitions:
+            taken_up = {} if known is None else {"leaderTime": rfc3339_micro(self._clock.wall())}
+            self.edit().put(leaseTransitions=transitions, **taken_up)
+
     def entry(self, name: str) -> Mapping[str, Any]:
         """The journal's entry of a step of the present attempt; {} when there is none."""
         attempt = self.attempt
@@ -61,8 +72,22 @@ class Draft:
 
     def running_for(self, name: str) -> float:
         """Seconds since the step first began, by the journal; 0 when it has not."""
-        started = time_of(self.entry(name).get("startTime"))
-        return 0.0 if started is None else max(0.0, self._clock.wall() - started)
+        return self._since(self.entry(name).get("startTime"))
+
+    def attended_for(self, name: str) -> float:
+        """The same without the time in which the step had no leader: what one did not do in time because it was dead
+        is no reason to give it up."""
+        taken_up = self.journal.status.get("leaderTime")
+        running = self.running_for(name)
+        return running if taken_up is None else min(running, self._since(taken_up))
+
+    def applied_for(self, name: str) -> float:
+        """Seconds since the effect of the step was asked for; 0 when it was not."""
+        return self._since(self.entry(name).get("appliedTime"))
+
+    def _since(self, text: object) -> float:
+        moment = time_of(text)
+        return 0.0 if moment is None else max(0.0, self._clock.wall() - moment)
 
     async def flush(self) -> None:
         """Write the edits, if there are any.

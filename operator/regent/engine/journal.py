@@ -50,6 +50,13 @@ class Journal:
         self.status["currentStep"] = name
         return self
 
+    def applied(self, name: str, *, attempt: int = 1) -> Journal:
+        """Record that the effect of a step that runs has been asked for; a later try counts."""
+        for item in self.status.get("steps") or ():
+            if item["name"] == name and item["attempt"] == attempt:
+                item["appliedTime"] = self.now
+        return self
+
     def condition(self, kind: str, status: str, reason: str, message: str = "") -> Journal:
         """Set a condition."""
         self.status["conditions"] = merge(

@@ -1,8 +1,8 @@
 """Takes a committed run through its steps: look, write the intent, apply, look again, write the evidence.
 
 Nothing waits in here: a step that needs time says when to look again, and its deadline is counted from the journal, so
-that a new leader neither forgets it nor starts it over. When a step cannot be done, `domain.failover.setback` chooses
-the way and `run_undo` goes it.
+that nobody has to remember it. The time without a leader is not counted: a new one is given as much as the old one had.
+When a step cannot be done, `domain.failover.setback` chooses the way and `run_undo` goes it.
 """
 
 from __future__ import annotations
@@ -118,13 +118,14 @@ class RunProgress:
             except ClusterError as error:
                 outcome = Waiting(message=str(error), retry_after=ASK_AGAIN)
             else:
+                work.draft.applied(name)
                 outcome = await self._look(step, work, name)
         if isinstance(outcome, Needed):
             outcome = Waiting(message=outcome.message, retry_after=ASK_AGAIN)
         if isinstance(outcome, Waiting):
             if work.draft.entry(name).get("state") != "Running":
                 work.draft.step(name, "Running")
-            elif work.draft.running_for(name) > allowed(name, work.options, work.course) + _held(work, name):
+            elif work.draft.attended_for(name) > allowed(name, work.options, work.course) + _held(work, name):
                 return step.late(work, name, outcome.message)
         return outcome
 

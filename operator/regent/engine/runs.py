@@ -18,7 +18,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError
+from regent.domain.errors import AlreadyExistsError, ConflictError, FencedOffError, NotFoundError
 from regent.domain.failover.course import Course, chart
 from regent.domain.failover.model import Plan, RunType, TriggerKind
 from regent.domain.failover.prepare import Refusal, Wait, prepare
@@ -108,9 +108,13 @@ class RunExecutor:
         number = 1 + max(context.state.run_number, *map(automatic_number, context.runs), 0)
         for _ in range(NUMBERS):
             self._leadership.check()
+            body = new_run(context.spec, plan, number=number)
             try:
-                run = await self._cluster.create(FAILOVERS, new_run(context.spec, plan, number=number))
+                run = await self._cluster.create(FAILOVERS, body)
             except AlreadyExistsError:
+                made = await self._made_before(body)
+                if made is not None:
+                    return made
                 number += 1
                 continue
             self._store.observe(FAILOVERS, run)
@@ -123,6 +127,20 @@ class RunExecutor:
             )
             return run
         raise ConflictError(f"{NUMBERS} Failover objects after {context.spec.name}-{context.state.run_number} exist")
+
+    async def _made_before(self, body: Object) -> Object | None:
+        """The very run that was to be made, when an earlier try made it and only the answer, or the leader, was lost.
+
+        A second one would be refused in the end, but it would stand in the history of an outage as a run of its own.
+        """
+        metadata = body["metadata"]
+        try:
+            found = await self._status.read(FAILOVERS, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            return None
+        owners = found["metadata"].get("ownerReferences") or ()
+        ours = is_automatic(found) and any(owner["uid"] == metadata["ownerReferences"][0]["uid"] for owner in owners)
+        return found if ours and not is_over(found) else None
 
     async def keep_number(self, context: Context) -> None:
         """Record the highest number in use, before the object that bears it may be pruned: it is never used again.
@@ -224,6 +242,7 @@ class RunExecutor:
             run = await self._finalizers.hold_run(run)
             context = replace(context, policy=await self._finalizers.hold_policy(context.policy))
         draft = Draft(run, status=self._status, clock=self._clock)
+        draft.led_by(self._leadership.transitions)
         work = gather(context, spec, draft, transitions=self._leadership.transitions)
         try:
             if undoing(status_of(run)):

@@ -87,6 +87,9 @@ class Step(ApiModel):
     state: StepState = Field(description="Pending, Running, Succeeded, Skipped, Failed or Undone.")
     tries: Count = tally("How often it was tried.")
     start_time: Time | None = Field(default=None, description="When it first started.")
+    applied_time: Time | None = Field(
+        default=None, description="When its effect had been asked for; a stage of a gradual shift is held from here."
+    )
     completion_time: Time | None = Field(default=None, description="When it ended.")
     message: Message = Field(default="", description="Evidence, or the error.")
 
@@ -148,6 +151,14 @@ class FailoverStatus(ApiModel):
         default="", description="The authenticated user that made the run; `unknown` where that is not to be had."
     )
     epoch: LongCount | None = Field(default=None, description="Epoch of the run, from Commit on.")
+    lease_transitions: LongCount | None = Field(
+        default=None, description="Number of the leader that carries the run out, from Commit on."
+    )
+    leader_time: Time | None = Field(
+        default=None,
+        description="When that leader took the run up from another one. Time-outs of steps do not count the time "
+        "before, in which nobody may have led.",
+    )
     plan: Plan | None = Field(default=None, description="What was decided, before acting.")
     steps: Annotated[list[Step], Field(max_length=2048), list_map("attempt", "name")] = Field(
         default_factory=list, description="The journal: every step of every attempt."

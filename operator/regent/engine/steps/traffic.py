@@ -85,11 +85,12 @@ class Shift:
             insist=True,
         )
         work.reports = reports
-        late = work.draft.running_for(name) > READ_BACK
+        late = min(work.draft.applied_for(name), work.draft.attended_for(name)) > READ_BACK
         if not late and any(report.verification == "Pending" for report in reports):
             retry = min((report.retry_after or 0.5 for report in reports), default=0.5)
             return Waiting(message=str(entry["message"]), retry_after=retry, reports=reports)
-        left = _hold(work, name) - work.draft.running_for(name)
+        # From when the weights were there, not from when somebody meant to write them and died.
+        left = _hold(work, name) - work.draft.applied_for(name)
         if left > 0:
             return Waiting(message=str(entry["message"]), retry_after=min(left, 1.0), reports=reports)
         return self._done(work, name, entry, reports)
@@ -122,6 +123,7 @@ class Shift:
             raise TargetProblemError("NothingWritten", f"no target took the weights: {failed}")
         text = f"weights written to {', '.join(done) or 'no target'} at {rfc3339_micro(work.draft.wall)}"
         work.draft.step(name, "Running", f"{text}{'; ' + failed if failed else ''}")
+        work.draft.applied(name)
         work.draft.edit().condition("TrafficShifted", "Unknown", "WeightsWritten", text)
         await work.draft.flush()
 

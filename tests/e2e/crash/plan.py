@@ -1,0 +1,71 @@
+"""How much is played, and what came out of it: seed, lease, and a report for each kind of run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.crash.theatre import Played
+
+WANTED = os.environ.get("REGENT_CRASH", "")
+"""all, or how many boundaries of each kind of run; nothing: the sample that `make test` plays."""
+WHOLE = bool(WANTED)
+SEED = os.environ.get("REGENT_SEED", "1")
+LEASE = int(os.environ.get("REGENT_CRASH_LEASE", "5" if WHOLE else "3"))
+"""Seconds. A sample need not wait as long as a cluster would; shorter still, a busy machine loses leases by itself."""
+REPORTS = Path(__file__).parents[3] / ".cache" / "crash"
+
+
+def sample(boundaries: Sequence[str], name: str, *, count: int) -> Sequence[str]:
+    """The boundaries to play: `count` in `make test`, else as many as are wanted."""
+    if WANTED == "all":
+        return boundaries
+    count = min(int(WANTED or count), len(boundaries))
+    chosen = set(random.Random(f"{SEED} {name}").sample(range(len(boundaries)), count))
+    return [boundary for place, boundary in enumerate(boundaries) if place in chosen]
+
+
+def settings() -> dict[str, str]:
+    """The operator's settings by dotted key."""
+    return {"leaderElection.leaseDuration": f"{LEASE}s", "leaderElection.renewInterval": f"{LEASE * 200}ms"}
+
+
+@dataclass
+class Report:
+    """What became of each boundary; a failure is kept until all have been played."""
+
+    name: str
+    undisturbed: float
+    boundaries: Sequence[str]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, boundary: str, play: Callable[[], Played]) -> None:
+        """Play one, and note how it went."""
+        row: dict[str, Any] = {"boundary": boundary}
+        try:
+            played = play()
+        except AssertionError as error:
+            row["failure"] = str(error)
+            self.failures.append(f"{boundary}: {error}")
+        else:
+            row |= {"hit": played.hit, "seconds": round(played.seconds, 2)}
+            row["more"] = round(played.seconds - self.undisturbed, 2)
+        self.rows.append(row)
+        self._write()
+
+    def close(self) -> None:
+        """Raise AssertionError where anything failed."""
+        assert not self.failures, f"{len(self.failures)} of {len(self.rows)} (seed {SEED}):\n" + "\n".join(
+            self.failures
+        )
+
+    def _write(self) -> None:
+        REPORTS.mkdir(parents=True, exist_ok=True)
+        text = {"seed": SEED, "lease": LEASE, **vars(self)}
+        (REPORTS / f"{self.name}.json").write_text(json.dumps(text, indent=1), encoding="utf-8")
