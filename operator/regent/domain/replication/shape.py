@@ -81,7 +81,7 @@ def desired(
     body = normalise(source_obj, include_status=include_status, drop_weights=steered_route)
     source_hash = content_hash(essence(body))
     move(body, spec.namespace, link.target.namespace)
-    _relabel(body, link)
+    relabel(body, link.source_region, link.target.region)
     asleep(body, spec.standby, autoscaled=autoscaled, remembered=marks.annotations_of(source_obj))
     retain_original(body, source_obj, target)
     name = str((body.get("metadata") or {}).get("name") or "")
@@ -142,11 +142,12 @@ def with_weights(body: Mapping[str, Any], target: Mapping[str, Any] | None) -> O
     return result
 
 
-def _relabel(body: Object, link: Link) -> None:
-    """An object that says it belongs to the source's region is copied as one of the target's."""
-    labels = (body.get("metadata") or {}).get("labels")
-    if isinstance(labels, dict) and labels.get(REGION_LABEL) == link.source_region:
-        labels[REGION_LABEL] = link.target.region
+def relabel(body: Object, source_region: str, target_region: str) -> None:
+    """Make an object that says it belongs to one region say that it belongs to another, in place."""
+    metadata = body.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    if isinstance(labels, dict) and labels.get(REGION_LABEL) == source_region:
+        labels[REGION_LABEL] = target_region
 
 
 def _rules(route: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -104,6 +104,28 @@ def retain_original(body: Object, source: Mapping[str, Any], target: Mapping[str
             body["metadata"]["annotations"][name] = kept[name]
 
 
+def retain_rest(body: Object, present: Mapping[str, Any]) -> None:
+    """Take over, in place, how the object that is there rests or runs: replicas, suspension, run strategy, role of a
+    volume. For copying content back to a side whose workloads must not be started or stopped by it."""
+    spec, own = body.get("spec"), present.get("spec")
+    if not isinstance(spec, dict) or not isinstance(own, Mapping):
+        return
+    kind = kind_of(body).group_kind
+    fields: tuple[str, ...] = ()
+    if kind in _WORKLOADS:
+        fields = ("replicas",)
+    elif kind in _JOBS:
+        fields = ("suspend",)
+    elif kind == VIRTUAL_MACHINE.group_kind:
+        fields = ("running", "runStrategy")
+    elif kind == VOLUME_REPLICATION.group_kind:
+        fields = ("replicationState",)
+    for name in fields:
+        spec.pop(name, None)
+        if name in own:
+            spec[name] = own[name]
+
+
 def woken(obj: Mapping[str, Any]) -> Object | None:
     """Return the merge patch that wakes a copy, or None when nothing is noted on it. See `shape.awake`."""
     noted, spec = marks.annotations_of(obj), obj.get("spec")
