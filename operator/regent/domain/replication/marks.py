@@ -28,6 +28,7 @@ SOURCE_UID = "regent.dev/source-uid"
 SOURCE_VERSION = "regent.dev/source-resource-version"
 CONTENT_HASH = "regent.dev/content-hash"
 SOURCE_HASH = "regent.dev/source-hash"
+ESSENCE = "regent.dev/essence-hash"
 EPOCH = "regent.dev/replication-epoch"
 OBSERVED_AT = "regent.dev/observed-at"
 HOME = "regent.dev/home-region"
@@ -51,6 +52,7 @@ ANNOTATIONS = frozenset(
         SOURCE_VERSION,
         CONTENT_HASH,
         SOURCE_HASH,
+        ESSENCE,
         EPOCH,
         OBSERVED_AT,
         HOME,
@@ -76,6 +78,8 @@ class Marks:
     """Hash of the copy as it was applied, without marks."""
     source_hash: str = ""
     """Hash of the normalised source, before it was changed for this target."""
+    essence: str = ""
+    """Hash of the copy's own essence as it was applied: whether it was changed since, however it sleeps or runs."""
     epoch: int = 0
     observed_at: float | None = None
     home: str = ""
@@ -97,6 +101,7 @@ def mark(
     observed_at: float,
     policy_name: str = "",
     source_hash: str = "",
+    essence: str = "",
     home: str = "",
     last_common: str = "",
 ) -> Object:
@@ -108,6 +113,7 @@ def mark(
         SOURCE_VERSION: source_rv,
         CONTENT_HASH: content_hash,
         SOURCE_HASH: source_hash,
+        ESSENCE: essence,
         EPOCH: str(epoch),
         OBSERVED_AT: rfc3339(observed_at),
         HOME: home,
@@ -137,6 +143,7 @@ def read_marks(obj: Mapping[str, Any]) -> Marks | None:
         source_version=notes.get(SOURCE_VERSION, "")[:_MAX_TEXT],
         content_hash=notes.get(CONTENT_HASH, "")[:_MAX_TEXT],
         source_hash=notes.get(SOURCE_HASH, "")[:_MAX_TEXT],
+        essence=notes.get(ESSENCE, "")[:_MAX_TEXT],
         epoch=_number(notes.get(EPOCH, "")),
         observed_at=_time(notes.get(OBSERVED_AT, "")),
         home=notes.get(HOME, "")[:_MAX_TEXT],

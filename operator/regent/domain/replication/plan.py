@@ -126,6 +126,7 @@ def applied_body(
         source_rv=desired.source_version,
         content_hash=desired.content_hash,
         source_hash=desired.source_hash,
+        essence=desired.essence,
         epoch=link.epoch,
         observed_at=observed_at,
         home=home,
@@ -211,16 +212,21 @@ def _take_back(source: Desired, target: Mapping[str, Any], spec: ReplicationSpec
     """The old active side becomes a copy. What was written there after the last copy is reported, and kept."""
     before = source.source_marks
     known = before.source_hash if before is not None else ""
-    now = source_essence(target, include_status="status" in source.body, steered_route=source.steered)
-    removal = _removal(source, target)
-    if known == now or not drift(source, target):
-        return Action(kind=ActionKind.ADOPT, reason="TurnedRound", force=True, removal=removal)
-    message = "it was changed there after it had been copied from there for the last time"
+    if known == _essence_of(source, target) or not drift(source, target):
+        return Action(kind=ActionKind.ADOPT, reason="TurnedRound", force=True, removal=_removal(source, target))
+    return _diverged(source, target, spec, ActionKind.ADOPT)
+
+
+def _diverged(source: Desired, target: Mapping[str, Any], spec: ReplicationSpec, kind: ActionKind) -> Action:
+    message = "it was changed there while that side was active, and the change never arrived here"
     if spec.conflict_policy is ConflictPolicy.SOURCE_WINS or _source_newer(spec, source, target):
-        return Action(
-            kind=ActionKind.ADOPT, reason="Diverged", message=message, force=True, keep_loser=True, removal=removal
-        )
+        removal = _removal(source, target)
+        return Action(kind=kind, reason="Diverged", message=message, force=True, keep_loser=True, removal=removal)
     return Action(kind=ActionKind.CONFLICT, reason="Diverged", message=message)
+
+
+def _essence_of(source: Desired, target: Mapping[str, Any]) -> str:
+    return source_essence(target, include_status="status" in source.body, steered_route=source.steered)
 
 
 def _keep_in_step(source: Desired, target: Mapping[str, Any], own: Marks, spec: ReplicationSpec, link: Link) -> Action:
@@ -233,6 +239,10 @@ def _keep_in_step(source: Desired, target: Mapping[str, Any], own: Marks, spec: 
         if changed or moved:
             return Action(kind=ActionKind.APPLY, reason="Remark", force=_source_wins(spec))
         return Action(kind=ActionKind.SKIP, reason="InSync")
+    turned = own.epoch < link.epoch or own.source_region != link.source_region
+    if turned and own.essence != _essence_of(source, target):
+        # The copy was active meanwhile, and was changed: the source has never seen it.
+        return _diverged(source, target, spec, ActionKind.APPLY)
     where = f"differs in {', '.join(different[:4])}"
     removal = _removal(source, target)
     if spec.conflict_policy is ConflictPolicy.SOURCE_WINS:

@@ -39,6 +39,8 @@ class Desired:
     """Of `body`."""
     source_hash: str
     """Of the source's essence (`source_essence`): normalised, whether it sleeps or not, not changed for this target."""
+    essence: str
+    """Hash of the essence of `body`."""
     source_uid: str
     source_version: str
     source_changed_at: float | None = None
@@ -96,6 +98,7 @@ def desired(
         body=body,
         content_hash=content_hash(body),
         source_hash=source_hash,
+        essence=content_hash(essence(body)),
         source_uid=str(metadata.get("uid") or ""),
         source_version=str(metadata.get("resourceVersion") or ""),
         source_changed_at=changed_at,
