@@ -121,6 +121,12 @@ def _drills(drills: Drills) -> list[RenderableType]:
 
 def _traffic(found: Analytics) -> list[RenderableType]:
     parts: list[RenderableType] = []
+    if found.shares:
+        rows = (
+            [row.region, f"{row.average:.0f} %", f"{row.now:.0f} %", row.direction.value.lower()]
+            for row in found.shares
+        )
+        parts += [Text(), Text("Traffic by region", style="bold"), table(["region", "average", "now", "trend"], rows)]
     for trend in found.trends:
         average = ", ".join(f"{region} {share:.0f} %" for region, share in sorted(trend.average.items()))
         rows = (

@@ -68,7 +68,7 @@ def recover(invocation: Invocation, *, name: str, failback: bool, timeout: float
                 found.acknowledged.append(f"{text_at(policy, '.metadata.namespace')}/{name_of(policy)}")
         if failback:
             runs = await asyncio.gather(
-                *(_failback(cluster, policy, name) for policy in found.policies if _at_home(policy) == name)
+                *(_failback(cluster, policy, name) for policy in found.policies if _belongs(policy, name))
             )
             found.runs = await follow(cluster, invocation.environment, runs, until=is_over, timeout=timeout)
         return found
@@ -107,10 +107,17 @@ async def _acknowledge(cluster: Cluster, policy: Object) -> None:
     await edit(cluster, FAILOVER_POLICIES, policy["metadata"]["namespace"], name_of(policy), change)
 
 
-def _at_home(policy: Object) -> str:
-    """Name the region to which a failback would go; "" when traffic is at home."""
-    home = str(value_at(policy, ".status.failbackRegion") or "")
-    return "" if home in active_in(policy) else home
+def _belongs(policy: Object, name: str) -> bool:
+    """Tell whether a failback would lead traffic to the region: it was left and is at home there."""
+    if name in active_in(policy) or not active_in(policy):
+        return False
+    if value_at(policy, ".spec.topology") == "ActiveActive":
+        entry = next((item for item in items_at(policy, ".spec.regions") if item.get("name") == name), {})
+        return entry.get("weightPercent") != 0
+    if value_at(policy, ".spec.topology") == "BlueGreen":
+        group = str(value_at(policy, ".status.blueGreen.latchedGroup") or "").lower()
+        return bool(group) and name in (value_at(policy, f".spec.blueGreen.{group}") or ())
+    return str(value_at(policy, ".status.failbackRegion") or "") == name
 
 
 async def _failback(cluster: Cluster, policy: Object, name: str) -> Object:
@@ -173,6 +180,9 @@ def _screen(found: Recovery, name: str, now: float, *, offer: bool) -> Renderabl
 def _waits_for(policy: Object, name: str) -> str:
     if name in active_in(policy):
         return ""
+    left = next((row for row in items_at(policy, ".status.rejoin") if row.get("region") == name), None)
+    if left is not None:
+        return f"to be a standby again: {text_at(left, 'message')}"
     pending = find(value_at(policy, ".status.conditions") or (), "FailbackPending")
     if pending is not None and pending.get("status") == "True":
         return text_at(pending, "message")
@@ -181,7 +191,7 @@ def _waits_for(policy: Object, name: str) -> str:
 
 
 def _command(policy: Object, name: str) -> str:
-    if _at_home(policy) != name:
+    if not _belongs(policy, name):
         return ""
     source, policy_name = active_in(policy)[0], name_of(policy)
     namespace = text_at(policy, ".metadata.namespace")

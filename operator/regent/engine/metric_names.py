@@ -75,7 +75,10 @@ METRICS: tuple[Metric, ...] = (
         buckets=(0.5, 1.0, 2.0, 5.0, 30.0),
     ),
     _gauge("regent_policy_epoch", "Epoch of the policy: rises with every committed run.", "namespace", "policy"),
-    _gauge("regent_policy_held", "1 while a trigger holds and a rule stands in its way.", "namespace", "policy"),
+    _gauge(
+        "regent_policy_held", "1 while a trigger holds and this rule stands in its way; 0 once it does not any more.",
+        "namespace", "policy", "reason",
+    ),
     _gauge("regent_policy_suspended", "1 while it, a region of it or all are suspended.", "namespace", "policy"),
     _gauge("regent_policy_budget_spent", "1 while the failover budget is spent.", "namespace", "policy"),
     _gauge("regent_policy_split_brain", "1 while two regions look active.", "namespace", "policy"),

@@ -26,7 +26,6 @@ from regent.domain.failover.model import (
     TriggerKind,
 )
 from regent.domain.failover.runspec import RunSpec
-from regent.domain.failover.split_brain import suspected
 from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 from regent.domain.traffic.targets import TargetSpec
@@ -38,8 +37,8 @@ from regent.engine.gathering import Gathering, ReadPolicy
 from regent.engine.history import prune, runs_of
 from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.pace import LOOK_AGAIN, Pace
+from regent.engine.policy_metrics import PolicyMetrics
 from regent.engine.policy_status import Findings, compose
-from regent.engine.policy_warnings import budget_spent, suspensions
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
@@ -113,7 +112,7 @@ class PolicyReconciler:
         self._read_run = read_run
         self._clock = clock
         self._recorder = recorder
-        self._metrics = metrics
+        self._gauges = PolicyMetrics(metrics)
         self._adopting = Adopting(status=status, clock=clock, recorder=recorder, epochs=epochs)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -121,7 +120,7 @@ class PolicyReconciler:
         policy = self._store.get(FAILOVER_POLICIES, key.namespace, key.name)
         if policy is None or (policy["metadata"].get("deletionTimestamp") and not held(policy)):
             # Nothing is undone: the last good weights stay, and the runs go with their owner.
-            self._metrics.forget(namespace=key.namespace, policy=key.name)
+            self._gauges.forget(key.namespace, key.name)
             if self._receivers is not None:
                 self._receivers.forget(key.namespace, key.name)
             return None
@@ -282,7 +281,7 @@ class PolicyReconciler:
             lambda obj: compose(obj, spec, findings, now=now),
             uid=spec.uid,
         )
-        self._measure(context, decision)
+        self._gauges.measure(context, decision)
         retry = None if isinstance(decision, Plan) else decision.retry_after
         return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
 
@@ -303,16 +302,6 @@ class PolicyReconciler:
         log.warning(
             "Failover held: %s", decision.message, extra={"object": context.spec.key, "reason": decision.reason}
         )
-
-    def _measure(self, context: Context, decision: Decision) -> None:
-        labels = {"namespace": context.spec.namespace, "policy": context.spec.name}
-        self._metrics.gauge("regent_policy_epoch", context.state.epoch, **labels)
-        self._metrics.gauge("regent_policy_held", float(isinstance(decision, Hold)), **labels)
-        self._metrics.gauge("regent_policy_suspended", float(bool(suspensions(context.snapshot))), **labels)
-        self._metrics.gauge("regent_policy_budget_spent", float(budget_spent(context.snapshot)), **labels)
-        self._metrics.gauge("regent_policy_split_brain", float(bool(suspected(context.snapshot))), **labels)
-        for region, share in context.state.distribution.items():
-            self._metrics.gauge("regent_traffic_share_ratio", share / shares.FULL, region=region, **labels)
 
     async def _show_invalid(self, key: Key, policy: Object, error: Exception, *, reason: str = "InvalidSpec") -> None:
         """The CRD lets nothing through that cannot be read; an older or edited CRD may."""

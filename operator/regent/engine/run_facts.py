@@ -132,6 +132,15 @@ def analytics_document(found: Analytics) -> dict[str, Any]:
             "last": [_drill(row) for row in found.drills.last],
         },
         "traffic": [_trend(trend) for trend in found.trends],
+        "trafficByRegion": [
+            {
+                "region": row.region,
+                "averagePercent": round(row.average, 1),
+                "nowPercent": round(row.now, 1),
+                "trend": row.direction.value,
+            }
+            for row in found.shares
+        ],
     }
 
 

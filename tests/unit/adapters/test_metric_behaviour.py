@@ -227,11 +227,18 @@ async def failing_over() -> FakeMetrics:
     assert value(metrics, "regent_failover_duration_seconds", trigger="Unreachable") == 1
     assert value(metrics, "regent_target_writes_total", target="HTTPRoute", result="written", **shop) >= 1
     assert value(metrics, "regent_status_writes_total", kind="FailoverPolicy", result="written") >= 2
-    assert value(metrics, "regent_policy_held", **shop) == 0
+    assert not [key for key in metrics.gauges if key[0] == "regent_policy_held"]
     for name in list(world.tracker.regions):
         world.tracker.down(name)
     await world.visit()
-    assert value(metrics, "regent_policy_held", **shop) == 1
+    assert value(metrics, "regent_policy_held", reason="AllRegionsDown", **shop) == 1
+    world.tracker.up(US)
+    suspended = {**policy(suspend=True), "status": world.status()}
+    world.cluster.put(FAILOVER_POLICIES, suspended)
+    world.tracker.down(US)
+    await world.visit()
+    assert value(metrics, "regent_policy_held", reason="AllRegionsDown", **shop) == 0
+    assert value(metrics, "regent_policy_held", reason="Suspended", **shop) == 1
     assert world.store.get(HTTP_ROUTES, "shop", "shop")
     return metrics
 

@@ -153,3 +153,42 @@ def test_recover_of_a_region_where_nothing_is_missing(shop: CommandLine) -> None
     result = shop.run("region", "recover", "us-east-1", "--failback")
     assert result.exit_code == 0
     assert "To lead the traffic home" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "offered"),
+    [
+        (
+            {"topology": "BlueGreen", "blueGreen": {"blue": ["eu-west-1"], "green": ["eu-central-1", "us-east-1"]}},
+            {"blueGreen": {"group": "Green", "latchedGroup": "Blue", "latchReason": "FailedOver"}},
+            True,
+        ),
+        (
+            {"topology": "BlueGreen", "blueGreen": {"blue": ["eu-west-1"], "green": ["eu-central-1", "us-east-1"]}},
+            {"blueGreen": {"group": "Green"}},
+            False,
+        ),
+        ({"topology": "ActiveActive"}, {"activeRegion": "", "activeRegions": ["eu-central-1"]}, True),
+        (
+            {"topology": "ActiveActive", "regions": [{"name": "eu-west-1", "weightPercent": 0}, {"name": "x"}]},
+            {"activeRegion": "", "activeRegions": ["eu-central-1"]},
+            False,
+        ),
+        ({"topology": "LeaderElection"}, {}, False),
+    ],
+)
+def test_recover_knows_the_way_home_in_every_topology(
+    shop: CommandLine, spec: dict[str, Any], status: dict[str, Any], *, offered: bool
+) -> None:
+    made = policy(**status)
+    shop.cluster.put(FAILOVER_POLICIES, {**made, "spec": {**made["spec"], **spec}})
+    screen = shop.read("region", "recover", "eu-west-1")
+    command = "regent failover execute eu-central-1 eu-west-1 --policy shop -n shop --type Failback"
+    assert (command in screen) is offered, screen
+
+
+def test_recover_tells_what_a_region_wrote_after_it_was_left(shop: CommandLine) -> None:
+    row = {"region": "eu-west-1", "message": 'wrote 3 rows. Annotate with regent.dev/rejoin="eu-west-1"'}
+    away(shop, rejoin=[row])
+    screen = shop.read("region", "recover", "eu-west-1")
+    assert 'to be a standby again: wrote 3 rows. Annotate with regent.dev/rejoin="eu-west-1"' in screen

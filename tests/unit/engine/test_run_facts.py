@@ -106,3 +106,14 @@ def test_the_document_holds_every_part() -> None:
     assert document["duration"]["medianMilliseconds"] == 1812
     assert document["traffic"][0]["points"][0]["time"] == "2026-11-21T11:59:00Z"
     assert document["regions"][1] == {"region": "west", "left": 1, "entered": 0, "faults": 1}
+    assert [row["trend"] for row in document["trafficByRegion"]] == ["Rising", "Falling"]
+    assert document["drills"] == {**document["drills"], "runs": 0, "last": []}
+
+
+def test_a_drill_is_told_with_its_result() -> None:
+    run = a_run(phase="Failed", conditions=[{"type": "Complete", "status": "True", "message": "db is Absent"}])
+    run["spec"]["type"] = "Drill"
+    document = analytics_document(analyse([run_facts(run)], totals={}, until=1_763_726_400.0))
+    assert (document["runs"]["runs"], document["drills"]["failed"]) == (0, 1)
+    (row,) = document["drills"]["last"]
+    assert (row["policy"], row["result"], row["message"]) == ("shop/shop", "Failed", "db is Absent")

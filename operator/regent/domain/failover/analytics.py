@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from regent.domain.failover.analytics_trend import Move, PolicyTrend, trend_of
+from regent.domain.failover.analytics_trend import Move, PolicyTrend, RegionTrend, region_trends, trend_of
 from regent.domain.failover.model import RunType, TriggerKind
 from regent.domain.failover.options import TransitionType
 
@@ -169,6 +169,8 @@ class Analytics:
     recovery: Recovery
     drills: Drills
     trends: tuple[PolicyTrend, ...]
+    shares: tuple[RegionTrend, ...]
+    """By region, over all policies."""
 
 
 def analyse(runs: Iterable[RunFacts], *, totals: Mapping[str, Mapping[Outcome, int]], until: float) -> Analytics:
@@ -184,6 +186,7 @@ def analyse(runs: Iterable[RunFacts], *, totals: Mapping[str, Mapping[Outcome, i
     counted = [run for run in real if run.type is not RunType.DRILL]
     pruned = _pruned(counted, totals)
     seen = tally(counted)
+    trends = _trends(counted, until)
     return Analytics(
         total=Tally({kind: seen[kind] + pruned[kind] for kind in Outcome if seen[kind] + pruned[kind]}),
         pruned=pruned,
@@ -198,7 +201,8 @@ def analyse(runs: Iterable[RunFacts], *, totals: Mapping[str, Mapping[Outcome, i
         regions=_regions(counted),
         recovery=_recovery(counted),
         drills=_drills([run for run in real if run.type is RunType.DRILL]),
-        trends=_trends(counted, until),
+        trends=trends,
+        shares=region_trends(trends),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,52 @@ class PolicyTrend:
     """In the order of time; the first one tells the shares before the oldest move that is known."""
     average: Mapping[str, float]
     """Share of each region in percent, weighed by the time for which it had it, from the first point until now."""
+
+    @property
+    def now(self) -> Mapping[str, int]:
+        """The shares that the last known move left."""
+        return self.points[-1].shares if self.points else {}
+
+
+class Direction(Enum):
+    """Where the share of a region goes: its present share against its average."""
+
+    RISING = "Rising"
+    FALLING = "Falling"
+    STEADY = "Steady"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionTrend:
+    """How much of the traffic a region has, in percent, over the policies that list it; each policy counts alike."""
+
+    region: str
+    average: float
+    now: float
+
+    @property
+    def direction(self) -> Direction:
+        """Rising or falling from a point of difference on."""
+        difference = self.now - self.average
+        if abs(difference) < 1:
+            return Direction.STEADY
+        return Direction.RISING if difference > 0 else Direction.FALLING
+
+
+def region_trends(trends: Sequence[PolicyTrend]) -> tuple[RegionTrend, ...]:
+    """Put the trends of policies together by region, sorted by name."""
+    names = sorted({name for trend in trends for name in trend.average})
+    found = []
+    for name in names:
+        those = [trend for trend in trends if name in trend.average]
+        found.append(
+            RegionTrend(
+                region=name,
+                average=sum(trend.average[name] for trend in those) / len(those),
+                now=sum(trend.now.get(name, 0) for trend in those) / len(those),
+            )
+        )
+    return tuple(found)
 
 
 def trend_of(policy: str, moves: Sequence[Move], *, until: float) -> PolicyTrend:

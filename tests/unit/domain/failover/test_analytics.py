@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from regent.domain.failover.analytics import Origin, Outcome, RunFacts, StepTime, Tally, analyse, spread, tally
+from regent.domain.failover.analytics_trend import Direction
 from regent.domain.failover.model import RunType, TriggerKind
 from regent.domain.failover.options import TransitionType
 
@@ -193,3 +194,15 @@ def test_the_trend_bears_clocks_that_disagree() -> None:
 def test_policies_have_trends_of_their_own() -> None:
     found = analyse([fault("a", 1), fault("b", 2, policy="shop/other")], totals={}, until=3)
     assert [trend.policy for trend in found.trends] == ["shop/other", "shop/shop"]
+
+
+def test_a_regions_traffic_rises_or_falls_against_its_average() -> None:
+    away = fault("a", 100.0, start_time=0.0)
+    there_and_back = [fault("b", 100.0, start_time=0.0, policy="shop/other"), failback("c", 300.0, policy="shop/other")]
+    found = analyse([away, *there_and_back], totals={}, until=500.0)
+    west, central = (next(row for row in found.shares if row.region == name) for name in ("west", "central"))
+    # shop: 100 s of 500 in west; other: 300 s of 500.
+    assert (west.average, west.now, west.direction) == (pytest.approx(40), 50, Direction.RISING)
+    assert (central.average, central.now, central.direction) == (pytest.approx(60), 50, Direction.FALLING)
+    still = analyse([away], totals={}, until=100.0 + 1e9)
+    assert [row.direction for row in still.shares] == [Direction.STEADY] * 2
