@@ -265,3 +265,13 @@ async def test_a_lease_that_was_deleted_is_made_again() -> None:
 
 def test_the_scene_is_about_a_policy_that_is_active_here() -> None:
     assert failover_policy()["status"]["activeRegion"] == HERE
+
+
+async def test_an_agent_that_cannot_take_the_regions_lease_is_not_ready() -> None:
+    scene = RegionScene()
+    scene.elector.leading, scene.elector.holder = False, ""
+    async with scene.running():
+        await asyncio.sleep(3)
+        assert "could not be taken" in scene.agent.unready()
+        scene.elector.holder = "agent-2"  # another one acts: there is nothing to do for this one
+        assert scene.agent.unready() == ""

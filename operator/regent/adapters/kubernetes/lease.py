@@ -85,6 +85,7 @@ class LeaseElector:
         self._observed_at = float("-inf")
         self._valid_until = float("-inf")
         self._held = False
+        self._problem = ""
         self._renewed_at: float | None = None
         self._tried_at = clock.monotonic()
         self._elected = asyncio.Event()
@@ -161,6 +162,7 @@ class LeaseElector:
 
     async def _try(self) -> None:
         """Renew or take the lease once. Errors of the API server only cost time: the deadline judges."""
+        problem = ""
         try:
             result = await self._acquire_or_renew()
         except ConflictError:
@@ -171,8 +173,12 @@ class LeaseElector:
             if self._held:
                 result = await self._again()
         except ClusterError as error:
-            log.log(logging.WARNING if self._held else logging.DEBUG, "Lease request failed: %s", error)
+            # Of a candidate the first in a row: it tries often, and one that never gets through must not be silent.
+            problem = str(error) or type(error).__name__
+            loud = self._held or not self._problem
+            log.log(logging.WARNING if loud else logging.DEBUG, "Lease request failed: %s", problem)
             result = "error"
+        self._problem = problem
         self._metrics.count("regent_lease_renewals_total", result=result)
         self._metrics.gauge("regent_leader", float(self.leading))
         self._metrics.gauge("regent_lease_transitions", self.transitions)

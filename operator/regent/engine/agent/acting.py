@@ -63,6 +63,11 @@ class Acting:
         return self._held_last
 
     @property
+    def unsettled(self) -> str:
+        """Why it is not known which agent acts; "": this one, or another."""
+        return "" if self.acting or self._another else "the Lease in the region's own cluster could not be taken yet"
+
+    @property
     def impaired(self) -> str:
         """Why the region's workloads could not be stopped now; "": they could."""
         return "" if self._elector.leading else "the region's API server does not answer"

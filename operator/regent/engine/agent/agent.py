@@ -106,7 +106,7 @@ class RegionAgent:
     def unready(self) -> str:
         """Why the agent cannot do its work yet; "": it can, or another one does."""
         if not self._acting.acting:
-            return ""
+            return self._acting.unsettled
         if self._presence.problem:
             return f"not connected to the hub: {self._presence.problem}"
         return "" if self._current else "the policies have not been read yet"

@@ -292,3 +292,15 @@ async def test_many_candidates_one_leader_at_any_time() -> None:
 def test_settings_that_cannot_be_safe_are_refused(duration: float, renew: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         make_elector(FakeCluster(), "a", duration=duration, renew=renew)
+
+
+async def test_a_candidate_that_never_gets_through_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING")
+    cluster = CutOff(FakeCluster())
+    cluster.cut = True
+    async with running(make_elector(cluster, "a")):
+        await asyncio.sleep(10)
+        assert [record.message for record in caplog.records] == ["Lease request failed: cut off"]
+        cluster.cut = False
+        await asyncio.sleep(2)
+        assert len(caplog.records) == 1
