@@ -90,8 +90,33 @@ class Promotion(Values):
     )
 
 
+class Webhook(Values):
+    """The webhook that writes names in where the API server serves no MutatingAdmissionPolicy."""
+
+    port: Port = Field(default=9443, description="Port of the container.")
+    secret_name: str = Field(
+        default="",
+        description="Secret with `tls.crt` and `tls.key` for `<release>-webhook.<namespace>.svc`. Empty: the chart "
+        "makes a pair of its own and keeps it over upgrades; with tools that only render charts give one, or they "
+        "make another each time.",
+    )
+    ca_bundle: str = Field(
+        default="",
+        description="Certificates, in base64 of PEM, that the API server shall trust; for a Secret of your own.",
+    )
+    annotations: Strings = Field(
+        default_factory=dict,
+        description="Annotations of the MutatingWebhookConfiguration, such as cert-manager.io/inject-ca-from.",
+    )
+    url: str = Field(
+        default="",
+        description="URL up to the port, such as https://regent.example.com:9443, for API servers that do not reach "
+        "Services. Empty: the Service.",
+    )
+
+
 class Admission(Values):
-    """Policies that the API server itself applies, in CEL."""
+    """What the API server asks or applies when an object is written."""
 
     fence: bool = Field(
         default=True,
@@ -107,10 +132,15 @@ class Admission(Values):
         description="Let nobody claim to be another user in regent.dev/requested-by and regent.dev/approved-by of a "
         "Failover. Without it Regent does not know who asked, and says `unknown`.",
     )
-    stamp_with: Literal["Auto", "V1", "V1beta1", "None"] = Field(
+    stamp_with: Literal["Auto", "V1", "V1beta1", "Webhook", "None"] = Field(
         default="Auto",
-        description="Version of MutatingAdmissionPolicy that writes these names in. Auto: V1 from Kubernetes 1.36, "
-        "before that V1beta1 where it is served, else None: then they are only there when the client wrote them.",
+        description="What writes these names in: a MutatingAdmissionPolicy of this version, or a webhook of the "
+        "operator. Auto: V1 from Kubernetes 1.36, before that V1beta1 where it is served, else Webhook. None: they are "
+        "only there when the client wrote them.",
+    )
+    webhook: Webhook = Field(
+        default_factory=Webhook,
+        description="The webhook that writes these names in where the API server serves no MutatingAdmissionPolicy.",
     )
 
 

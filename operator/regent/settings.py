@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -54,6 +63,10 @@ def _address(value: str) -> str:
         raise ValueError("write an address as host:port, such as 127.0.0.1:8080 or [::]:8080")
     ip_address(host.strip("[]") or "0.0.0.0")  # noqa: S104
     return value
+
+
+def _address_or_none(value: str) -> str:
+    return _address(value) if value else value
 
 
 _Duration = Annotated[
@@ -129,6 +142,19 @@ class AdmissionSettings(_Section):
     policy: Annotated[str, Field(max_length=253)] = ""
     """Name of the ValidatingAdmissionPolicy that lets nobody claim another's name in a Failover; the chart sets it.
     Empty: there is none, and who asked for a run is unknown."""
+    address: Annotated[str, AfterValidator(_address_or_none)] = ""
+    """Address and port of the admission webhook that writes these names in, where the API server serves no
+    MutatingAdmissionPolicy. Empty: it is not served."""
+    certificate: Annotated[str, Field(max_length=4096)] = ""
+    """Path of the webhook's certificate, in PEM. It is read again when it changes."""
+    key: Annotated[str, Field(max_length=4096)] = ""
+    """Path of the private key of that certificate, in PEM."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> AdmissionSettings:
+        if self.address and not (self.certificate and self.key):
+            raise ValueError("give certificate and key with admission.address: the API server calls over TLS only")
+        return self
 
 
 class WatchSettings(_Section):

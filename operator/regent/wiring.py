@@ -46,6 +46,7 @@ from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from regent.engine.supervise import Supervisor
 from regent.server import liveness
+from regent.server.admission import AdmissionServer
 from regent.server.operational import Check, Heartbeat, OperationalServer
 from regent.settings import Settings
 from regent.wiring_failover import FailoverParts
@@ -221,6 +222,9 @@ class Operator:
     def _supervise(self) -> None:
         add = self._supervisor.add
         add("http", self._server.run)
+        asked = self._settings.admission
+        if asked.address:
+            add("admission", AdmissionServer(asked.address, certificate=asked.certificate, key=asked.key).run)
         add("heartbeat", self._heartbeat.run)
         add("resync", self._resync.run)
         add("watch", self._bridge.run)

@@ -6,8 +6,12 @@ with its validation taken out of the chart.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +24,11 @@ from regent.domain.errors import FencedOffError
 from regent.domain.failover.fence import parse_fence
 from regent.engine.resources import SERVICES
 from testbed.controlplane import ApiClient, ApiError, ControlPlane
+from testbed.network import spawn
+from testbed.network.processes import stop
 from testbed.toolchain import gateway_api_crds
 from tests.chart_render import only, render_chart
+from tests.fakes.certificates import Authority
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -344,12 +351,80 @@ def test_an_approval_is_not_anothers(unstamped: ControlPlane, ann: ApiClient, bo
     unstamped.api.delete(path)
 
 
+@pytest.fixture
+def hooked(unstamped: ControlPlane, tmp_path: Path) -> Iterator[ControlPlane]:
+    """An API server without MutatingAdmissionPolicy that asks the operator's webhook, as the chart makes it."""
+    authority = Authority()
+    issued = authority.issue("127.0.0.1")
+    for name, text in (("tls.crt", issued.certificate), ("tls.key", issued.key)):
+        (tmp_path / name).write_text(text)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    served = f"AdmissionServer({address!r}, certificate='{tmp_path}/tls.crt', key='{tmp_path}/tls.key').run()"
+    program = f"import asyncio\nfrom regent.server.admission import AdmissionServer\nasyncio.run({served})"
+    process = spawn([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    values = {
+        "admission.stampWith": "Webhook",
+        "admission.webhook.url": f"https://{address}",
+        "admission.webhook.secretName": "own",
+        "admission.webhook.caBundle": base64.b64encode(authority.pem.encode()).decode(),
+    }
+    hook = only(render_chart(values), "MutatingWebhookConfiguration")
+    unstamped.apply(hook)
+
+    def stamped() -> bool:
+        made = unstamped.api.create(f"{FAILOVERS}?dryRun=All", failover("probe"))
+        return BY in made["metadata"].get("annotations", {})
+
+    try:
+        eventually(stamped, within=60)
+        yield unstamped
+    finally:
+        path = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{hook['metadata']['name']}"
+        unstamped.api.delete(path)
+        stop(process)
+    eventually(lambda: not stamped())
+
+
+def test_the_webhook_writes_the_same_names(hooked: ControlPlane, ann: ApiClient, bob: ApiClient) -> None:
+    names = {name: f"system:serviceaccount:default:{name}" for name in ("ann", "bob")}
+    made = ann.create(FAILOVERS, failover("hooked", annotations={BY: "bob", APPROVED: "bob"}))
+    assert made["metadata"]["annotations"] == {BY: names["ann"]}
+    path = f"{FAILOVERS}/hooked"
+    for forged in ("bob", None):
+        changed = annotate(bob, path, requested_by=forged, approved_by=forged)
+        assert changed["metadata"]["annotations"] == {BY: names["ann"]}
+    changed = bob.patch(path, {"spec": {"control": {"acceptDataLoss": True}}})
+    assert changed["metadata"]["annotations"] == {BY: names["ann"], APPROVED: names["bob"]}
+    hooked.api.delete(path)
+
+
+def test_the_webhook_is_not_asked_about_regents_own_runs(hooked: ControlPlane, regent: ApiClient) -> None:
+    made = regent.create(f"{FAILOVERS}?dryRun=All", failover("own"))
+    assert BY not in made["metadata"].get("annotations", {})
+
+
+def test_a_webhook_that_does_not_answer_keeps_nobody_from_making_a_run(hooked: ControlPlane, ann: ApiClient) -> None:
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/regent-requester"
+    client = {"url": "https://127.0.0.1:1/stamp"}
+    hooks = hooked.api.get(path)["webhooks"]
+    hooked.api.patch(path, {"webhooks": [{**hooks[0], "clientConfig": client}]})
+
+    def unnamed() -> bool:
+        made = ann.create(f"{FAILOVERS}?dryRun=All", failover("alone"))
+        return BY not in made["metadata"].get("annotations", {})
+
+    eventually(unnamed)
+    hooked.api.patch(path, {"webhooks": hooks})
+
+
 @pytest.mark.parametrize(
     ("values", "versions"),
     [
         ({}, {"v1"}),
         ({"admission.stampWith": "V1beta1"}, {"v1beta1"}),
         ({"admission.stampWith": "None"}, set()),
+        ({"admission.stampWith": "Webhook"}, set()),
         ({"admission.requester": False}, set()),
     ],
 )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from regent.adapters.kubernetes.rbac import operator_rules
 from regent.adapters.promotion.rules import step_rules
 from regent.api.v1alpha1.schema import custom_resource_definitions
 from regent.cli.run import run
+from regent.settings import load
 from tests.chart_render import CHART, HelmError, helm, only, operator_arguments, render_chart
 
 
@@ -278,3 +281,65 @@ def test_an_older_kubernetes_is_refused() -> None:
     with pytest.raises(HelmError, match=r"1\.32"):
         helm("template", "regent", str(CHART), "--kube-version", "1.31.9")
     assert helm("template", "regent", str(CHART), "--kube-version", "v1.32.0-eks-1")
+
+
+def _webhook(values: dict[str, Any]) -> dict[str, Any]:
+    found = [obj for obj in render_chart(values) if obj["kind"] == "MutatingWebhookConfiguration"]
+    return found[0] if found else {}
+
+
+def test_the_webhook_and_its_certificate_belong_together() -> None:
+    objects = render_chart({"admission.stampWith": "Webhook"})
+    secret = only(objects, "Secret")
+    client = only(objects, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]
+    assert client["caBundle"] == secret["data"]["ca.crt"]
+    host = f"{client['service']['name']}.{client['service']['namespace']}.svc"
+    leaf = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+    authority = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["ca.crt"]))
+    leaf.verify_directly_issued_by(authority)
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert host in names.get_values_for_type(x509.DNSName)
+    service = only(objects, "Service", client["service"]["name"])
+    assert service["spec"]["ports"][0]["port"] == client["service"]["port"]
+    container = pod(objects)["spec"]["containers"][0]
+    assert service["spec"]["ports"][0]["targetPort"] in {port["name"] for port in container["ports"]}
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    settings = load(environment={k: v for k, v in environment.items() if v and "ADMISSION" in k}, flags={}).admission
+    assert settings.address.endswith(":9443")
+    mounted = next(mount for mount in container["volumeMounts"] if mount["name"] == "webhook")["mountPath"]
+    assert {settings.certificate, settings.key} == {f"{mounted}/tls.crt", f"{mounted}/tls.key"}
+    ports = [port["port"] for rule in only(objects, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
+    assert ports == ["http", "webhook"]
+
+
+@pytest.mark.parametrize(
+    ("values", "hooked"),
+    [
+        ({}, False),
+        ({"admission.stampWith": "Webhook"}, True),
+        ({"admission.stampWith": "Webhook", "admission.requester": False}, False),
+        ({"admission.stampWith": "None"}, False),
+    ],
+)
+def test_the_webhook_is_there_where_it_is_needed(values: dict[str, Any], hooked: bool) -> None:
+    assert bool(_webhook(values)) is hooked
+
+
+def test_an_api_server_that_serves_no_policies_is_given_the_webhook() -> None:
+    text = helm("template", "regent", str(CHART), "--kube-version", "1.33.0", "--set", "crds.enabled=false")
+    kinds_of = [document["kind"] for document in yaml.safe_load_all(text) if document]
+    assert "MutatingWebhookConfiguration" in kinds_of
+    assert "MutatingAdmissionPolicy" not in kinds_of
+
+
+def test_a_certificate_of_the_users_own() -> None:
+    values = {
+        "admission.stampWith": "Webhook",
+        "admission.webhook.secretName": "own",
+        "admission.webhook.caBundle": "Q0E=",
+    }
+    objects = render_chart(values)
+    assert "Secret" not in kinds(objects)
+    assert only(objects, "MutatingWebhookConfiguration")["webhooks"][0]["clientConfig"]["caBundle"] == "Q0E="
+    volumes = {volume["name"]: volume for volume in pod(objects)["spec"]["volumes"]}
+    assert volumes["webhook"]["secret"]["secretName"] == "own"

@@ -32,6 +32,19 @@ default. Empty: none is served. */ -}}
 {{- end -}}
 {{- end }}
 
+{{- /* "true" where the operator's webhook writes the names in. */ -}}
+{{- define "regent.stampsByWebhook" -}}
+{{- $asked := .Values.admission.stampWith -}}
+{{- if .Values.admission.requester -}}
+{{- if or (eq $asked "Webhook") (and (eq $asked "Auto") (not (include "regent.mutatingVersion" .))) -}}true{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- /* The Secret with the webhook's certificate. */ -}}
+{{- define "regent.webhookSecret" -}}
+{{ .Values.admission.webhook.secretName | default (printf "%s-webhook" (include "regent.fullname" .)) }}
+{{- end }}
+
 {{- /* What is claimed about a Failover, now and before. `control` is the part of spec.control that is a permission. */ -}}
 {{- define "regent.requesterVariables" -}}
 - name: requester

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, PromotionProblemError, TargetProblemError
-from regent.domain.failover.course import PROMOTE, SHIFT, VERIFY, allowed, unfinished
+from regent.domain.failover.course import FINAL_SYNC, ISOLATE, PROMOTE, SHIFT, VERIFY, allowed, unfinished
 from regent.domain.failover.runspec import Desired
 from regent.domain.failover.setback import Point, Setback, Turn, Way, turn
+from regent.domain.failover.source_loss import Handover, judge_loss
 from regent.domain.times import rfc3339_micro
 from regent.engine.policy_writer import PolicyWriter
 from regent.engine.ports import Leadership
@@ -24,6 +25,9 @@ log = logging.getLogger("regent.runs")
 
 ASK_AGAIN = 0.25
 """Seconds after which a step is tried again that an API refused or did not answer."""
+
+SOURCE_LOST = "SourceLost"
+"""Reason of a planned run whose source has failed before it was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,15 @@ class RunProgress:
             ClusterError: the hub's API server is away.
             LeadershipLostError: another replica may have taken over.
         """
-        asked = self._asked(work)
-        if asked is not None:
-            return asked
+        stopped = self._asked(work) or await self._source_lost(work)
+        if stopped is not None:
+            return stopped
         for name in unfinished(work.course.order, work.draft.done()):
             if name == VERIFY:
                 await self._hand_over(work)
             outcome = await self._one(work, name)
+            if isinstance(outcome, Done | Waiting):
+                self._resumed(work)
             if isinstance(outcome, Done):
                 self._note(work, name, outcome)
                 continue
@@ -97,8 +103,42 @@ class RunProgress:
                 return TurnedBack(chosen, str(work.draft.journal.status.get("currentStep", "")), chosen.message)
             # It cannot be undone any more. Going on is safer than standing still half-way.
             work.draft.edit().condition("Ready", "True", chosen.reason, f"no rollback: {chosen.message}")
-        elif work.draft.journal.status.get("phase") == "Paused":
+        return None
+
+    def _resumed(self, work: Work) -> None:
+        """What the run was paused for has passed. Not before that is known: a status that turns to and fro with every
+        visit would be written with every visit, and each write brings the next visit."""
+        if work.draft.journal.status.get("phase") == "Paused":
             work.draft.edit().put(phase="Running").condition("Ready", "True", "Running", "the run goes on by itself")
+
+    async def _source_lost(self, work: Work) -> Progress | None:
+        """Go on as a failover, or wait for a person, when what a planned run leaves has failed meanwhile."""
+        done = work.draft.done()
+        if not work.course.planned or (SHIFT in done and (ISOLATE in done or not work.drivers)):
+            return None
+        handover = Handover(
+            before=work.before,
+            after=work.after,
+            to=work.to,
+            synced=FINAL_SYNC in done,
+            force=work.spec.force,
+            accept_data_loss=work.spec.accept_data_loss,
+        )
+        loss = judge_loss(work.context.snapshot, handover)
+        if loss is None:
+            return None
+        if loss.remedy:
+            text = f"{loss.message}. {loss.remedy}"
+            self._paused(work, SOURCE_LOST, text)
+            return Later(ASK_AGAIN * 4, action=text)
+        log.warning("%s: %s; it goes on as a failover", work.spec.name, loss.message, extra={"run": work.spec.name})
+        for name in unfinished(work.course.order, done):
+            if name.startswith(f"{SHIFT}/"):
+                begun = bool(work.draft.entry(name))
+                work.draft.step(name, "Succeeded" if begun else "Skipped", f"cut short: {loss.message}")
+        work.hurry()
+        work.draft.edit().condition("Ready", "True", SOURCE_LOST, f"{loss.message}; the run goes on as a failover")
+        await work.draft.flush()
         return None
 
     async def _one(self, work: Work, name: str) -> Outcome:

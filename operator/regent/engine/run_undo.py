@@ -127,8 +127,16 @@ class RunUndo:
                 waiting = await self._restored(work, driver, region, self._fence(work, 50 + place))
                 if waiting is not None:
                     return waiting
-        work.draft.step(ISOLATE, "Undone", f"active in {', '.join(work.losing)} again")
+        back = [region for region in work.losing if region not in self._gone(work)]
+        work.draft.step(ISOLATE, "Undone", f"active in {', '.join(back) or 'no region'} again")
         return None
+
+    @staticmethod
+    def _gone(work: Work) -> list[str]:
+        """Regions of before that are down by now. They are not waited for: a run that holds the policy until a dead
+        region answers keeps every failover away. It ends as failed, and what comes next is decided anew."""
+        views = {region: work.context.snapshot.regions.get(region) for region in work.losing}
+        return [name for name, view in views.items() if view is None or not view.exists or view.health.down]
 
     async def _demoted(self, work: Work, driver: PromotionDriver, region: str, fence: Fence) -> Later | None:
         state = await driver.observe(region)
@@ -153,6 +161,8 @@ class RunUndo:
         taken = _snapshot_of(work, driver, region)
         if not taken:
             return None  # it could not be asked before the run either: there is nothing to go back to
+        if state.role is Role.UNKNOWN and region in self._gone(work):
+            return None
         if state.role is Role.UNKNOWN:
             return Later(ASK_AGAIN * 4, action=f"{region} cannot be asked: {state.message}")
         if dict(state.snapshot) == taken:

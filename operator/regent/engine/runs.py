@@ -274,7 +274,8 @@ class RunExecutor:
             work.draft.step("RollBack", "Running", "no other candidate is left")
             await work.draft.flush()
             return Advance(retry_after=0.0)
-        course = chart(work.context.spec, plan, wanted=work.spec.transition, source_down=not work.course.planned)
+        down = work.source_down or not work.course.planned
+        course = chart(work.context.spec, plan, wanted=work.spec.transition, source_down=down)
         promotes = any(name.startswith("Promote/") for name in course.order)
         work.context = await self._policies.next_attempt(work, plan.to, promotes=promotes)
         texts.next_attempt(work.draft, plan, course, work.epoch)

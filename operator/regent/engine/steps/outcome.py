@@ -7,13 +7,13 @@ and how the run goes stands in its plan. So a successor that knows nothing goes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from regent.domain.conditions import Condition
 from regent.domain.failover.course import Course, gaining, losing
 from regent.domain.failover.fence import Fence
-from regent.domain.failover.options import PromotionStep, RunOptions, Transition
+from regent.domain.failover.options import PromotionStep, RunOptions, Transition, TransitionType
 from regent.domain.failover.runspec import RunSpec
 from regent.engine.alignment import TargetReport
 from regent.engine.draft import Draft
@@ -126,6 +126,22 @@ class Work:
     def fence(self, step: str, *, extra: int = 0) -> Fence:
         """The fence that the effects of `step` carry."""
         return Fence(self.epoch, self.transitions, self.course.sequence(step) + extra)
+
+    @property
+    def source_down(self) -> bool:
+        """Whether the region that is left is down or gone by now."""
+        view = self.context.snapshot.regions.get(self.source)
+        return bool(self.source) and (view is None or not view.exists or view.health.down)
+
+    def hurry(self) -> None:
+        """Write into the plan that the source is lost: from here on the run is not planned, and moves at once.
+
+        The order stays, and with it the fences' sequence: what was written so far must not fence off what comes.
+        """
+        self.course = replace(self.course, planned=False, transition=TransitionType.IMMEDIATE)
+        plan = self.draft.journal.status["plan"]
+        changed = {**plan, "planned": False, "transition": TransitionType.IMMEDIATE.value}
+        self.draft.edit().put(plan=changed)
 
     def driver(self, name: str) -> PromotionDriver | None:
         """The driver of the promotion step `name`; None when the policy lists it no more."""

@@ -144,8 +144,14 @@ def _hold(work: Work, name: str) -> float:
 
 
 def _worse(work: Work) -> str:
-    """Why the regions that get traffic are worse than before; "" when they are not."""
+    """Why the regions that get traffic are worse than before; "" when they are not. A planned run is not gone on with
+    either while a region is down that had traffic and keeps it: as long as it is held, it keeps the failover away."""
     found = []
+    kept = [name for name, share in work.after.items() if share and share >= work.before.get(name, 0) > 0]
+    for region in kept if work.course.planned else ():
+        view = work.context.snapshot.regions.get(region)
+        if view is None or not view.exists or view.health.down:
+            found.append(f"{region} does not answer")
     for region in work.gaining:
         view = work.context.snapshot.regions[region]
         if not view.exists or view.health.down:
