@@ -99,9 +99,28 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge("regent_notifications_waiting", "Notifications that are not delivered yet."),
     # Replication: copies of objects in other regions.
+    _gauge(
+        "regent_replication_lag_seconds", "How far the copies are behind their source; NaN while that is not known.",
+        "namespace", "policy", "region",
+    ),
+    _gauge(
+        "regent_replication_verification_age_seconds", "Time since the digests were last found equal; NaN: never.",
+        "namespace", "policy", "region",
+    ),
+    _gauge("regent_replication_in_sync", "1 while the state is InSync, else 0.", "namespace", "policy", "region"),
+    _gauge(
+        "regent_replication_objects",
+        "Objects by state (desired, in sync, pending, drifted, conflicted, failed).",
+        "namespace", "policy", "region", "state",
+    ),
     _counter(
-        "regent_replication_writes_total", "Copies written, by result (written, failed, unavailable).",
+        "regent_replication_writes_total",
+        "Writes of copies, by result (written, kept, again, conflicted, failed, unavailable, deleted).",
         "namespace", "policy", "region", "result",
+    ),
+    _counter("regent_replication_transferred_objects_total", "Copies sent, by pair of regions.", "source", "target"),
+    _counter(
+        "regent_replication_transferred_bytes_total", "Size of the copies sent, by pair of regions.", "source", "target"
     ),
     _counter("regent_replication_lists_total", "Complete lists of the objects of a kind in a namespace.", "region"),
     _counter("regent_replication_watch_restarts_total", "Watches of objects that failed.", "region"),

@@ -40,6 +40,7 @@ from regent.settings import Settings
 from regent.wiring import Operator
 from tests.fakes.clock import FakeClock, LoopClock
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.copying import CopyWorld
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.prober import Answer, FakeProber, FakeSignals
 from tests.fakes.region import RegionScene
@@ -427,6 +428,42 @@ async def having_to_tell() -> None:
             operator._failover._notifier.announce(told, spec, [run])
             operator._before_scrape()
             assert "regent_notifications_waiting 2.0" in await exposed(operator._metrics)
+
+
+@moves(
+    "regent_replication_lag_seconds",
+    "regent_replication_verification_age_seconds",
+    "regent_replication_in_sync",
+    "regent_replication_objects",
+    "regent_replication_writes_total",
+    "regent_replication_transferred_objects_total",
+    "regent_replication_transferred_bytes_total",
+    "regent_replication_lists_total",
+    "regent_replication_watch_restarts_total",
+)
+async def replicating() -> FakeMetrics:
+    world = CopyWorld()
+    world.put("eu", "settings", color="red")
+    world.policy()
+    where = {"namespace": "shop", "policy": "shop", "region": "us"}
+    pair = {"source": "eu", "target": "us"}
+    async with world.running():
+        await asyncio.sleep(5)
+        metrics = world.metrics
+        assert value(metrics, "regent_replication_in_sync", **where) == 1
+        assert value(metrics, "regent_replication_objects", state="desired", **where) == 1
+        assert value(metrics, "regent_replication_verification_age_seconds", **where) < 5
+        assert metrics.counted("regent_replication_writes_total", result="written", **where) == 1
+        assert metrics.counted("regent_replication_transferred_objects_total", **pair) == 1
+        assert metrics.counted("regent_replication_transferred_bytes_total", **pair) > 100
+        assert metrics.counted("regent_replication_lists_total", region="eu") == 1
+        world.clusters["eu"].down = UnavailableError("no route", reason="NoConnection")
+        world.clusters["eu"].break_watches(UnavailableError("no route", reason="NoConnection"))
+        await asyncio.sleep(100)
+        assert value(metrics, "regent_replication_in_sync", **where) == 0
+        assert value(metrics, "regent_replication_lag_seconds", **where) > 60
+        assert metrics.counted("regent_replication_watch_restarts_total", region="eu") > 1
+    return world.metrics
 
 
 @moves("regent_agent_connected", "regent_agent_stopped")

@@ -20,6 +20,7 @@ from regent.adapters.kubernetes.connection import Connection
 from regent.adapters.kubernetes.errors import refused, unreachable
 from regent.domain.errors import ClusterError, ConflictError
 from regent.domain.replication.marks import FIELD_MANAGER
+from regent.domain.replication.ownership import as_applied
 from regent.engine.ports import Object
 from regent.engine.resources import Resource
 
@@ -66,16 +67,10 @@ class CopyingCluster(KubernetesCluster):
         metadata = current["metadata"]
         if metadata.get("uid") != uid:
             raise ConflictError(f"{resource.kind} {name} is another object now", status=409, reason="Conflict")
-        fields = list(metadata.get("managedFields") or ())
-        ours = [item for item in fields if item.get("manager") == FIELD_MANAGER and not item.get("subresource")]
-        posted = [item for item in ours if item.get("operation") == "Update"]
-        if not posted:
+        fields = as_applied(current)
+        if fields is None:
             return current
-        if len(ours) == len(posted):
-            kept = [{**item, "operation": "Apply"} if item in posted[:1] else item for item in fields]
-        else:
-            kept = [item for item in fields if item not in posted]
-        change = {"uid": uid, "resourceVersion": metadata["resourceVersion"], "managedFields": kept}
+        change = {"uid": uid, "resourceVersion": metadata["resourceVersion"], "managedFields": fields}
         return await self.patch(resource, namespace, name, {"metadata": change})
 
     async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:

@@ -21,7 +21,7 @@ from regent.engine.replication.freeze import frozen
 from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, scope_of, target_paused
 from regent.engine.replication.session import UNREACHABLE, Remembered, Session, Sessions
-from regent.engine.replication.status import Findings, announce, compose
+from regent.engine.replication.status import Findings, announce, compose, measure
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -112,6 +112,7 @@ class ReplicationReconciler:
             monotonic=self._clock.monotonic(),
         )
         await self._show(key, obj, findings)
+        measure(self._metrics, findings)
         self._visited[key] = self._clock.monotonic()
         return wait
 
@@ -125,7 +126,7 @@ class ReplicationReconciler:
         if active is not None and active.print == print_:
             return None
         await self._close(key)
-        ways = {way: denied_by_placement(self._store, spec.namespace, way) for way in scope.ways}
+        ways = [(way, denied_by_placement(self._store, spec.namespace, way)) for way in scope.ways]
         try:
             session = await self._sessions.open(spec, ways, _remembered(obj), lambda: self._changed(key))
         except UNREACHABLE as error:

@@ -7,13 +7,14 @@ when it takes the place of a copy between the look and the write.
 
 from __future__ import annotations
 
-from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
+from regent.domain.errors import AlreadyExistsError, NotFoundError
 from regent.domain.replication import marks
+from regent.domain.replication.content import canonical
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
-from regent.domain.replication.plan import applied_body
+from regent.domain.replication.plan import Action, applied_body
 from regent.domain.replication.shape import Desired
-from regent.engine.ports import Clock, Leadership, Object
+from regent.engine.ports import Clock, Leadership, Metrics, Object
 from regent.engine.replication.looking import Look, Tracked
 from regent.engine.replication.ports import Access, CopyCluster
 from regent.engine.resources import Resource
@@ -23,19 +24,27 @@ class Copier:
     """Writes the copies of one link."""
 
     def __init__(
-        self, spec: ReplicationSpec, way: Way, *, access: Access, leadership: Leadership, clock: Clock
+        self,
+        spec: ReplicationSpec,
+        way: Way,
+        *,
+        access: Access,
+        leadership: Leadership,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._spec = spec
         self._way = way
         self._access = access
         self._leadership = leadership
         self._clock = clock
+        self._metrics = metrics
 
-    async def write(self, tracked: Tracked, look: Look, *, force: bool) -> Object:
+    async def write(self, tracked: Tracked, look: Look, action: Action) -> Object:
         """Bring the copy to what is wanted; return it as the API server has it then.
 
         Raises:
-            ConflictError: another object has the name, or others manage fields and `force` is not given.
+            ConflictError: another object has the name, or others manage fields and the action does not force them.
             ClusterError, PromotionProblemError: as the API server or the way to it says.
         """
         if look.wanted is None:
@@ -44,11 +53,11 @@ class Copier:
         body = self._body(look.wanted, look.target)
         resource = tracked.target.resource
         self._leadership.check()
+        self._measure(body)
         if look.target is None:
             written = await self._create(cluster, resource, tracked, body)
         else:
-            removal = look.action.removal
-            written = await self._change(cluster, resource, look.target, body, removal=removal, force=force)
+            written = await self._change(cluster, resource, look.target, body, action)
         if tracked.include_status and body.get("status"):
             self._leadership.check()
             written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
@@ -98,9 +107,7 @@ class Copier:
         resource: Resource,
         target: Object,
         body: Object,
-        *,
-        removal: Object | None,
-        force: bool,
+        action: Action,
     ) -> Object:
         metadata = target["metadata"]
         if metadata.get("managedFields"):
@@ -109,9 +116,9 @@ class Copier:
         found = marks.read_marks(target)
         if found is not None and found.missing_since is not None:
             target = await self._patched(cluster, resource, target, marks.revive_patch())
-        if removal is not None:
-            target = await self._patched(cluster, resource, target, removal)
-        return await cluster.apply(resource, _identified(body, target), force=force)
+        if action.removal is not None:
+            target = await self._patched(cluster, resource, target, action.removal)
+        return await cluster.apply(resource, _identified(body, target), force=action.force)
 
     async def _patch(self, tracked: Tracked, target: Object, change: Object) -> None:
         cluster = await self._access.cluster(self._way.target.region)
@@ -129,6 +136,12 @@ class Copier:
         change = {**change, "metadata": {**change.get("metadata", {}), **exact}}
         return await cluster.patch(resource, str(metadata.get("namespace", "")), metadata["name"], change)
 
+    def _measure(self, body: Object) -> None:
+        count, source, target = self._metrics.count, self._way.source_region, self._way.target.region
+        size = float(len(canonical(body)))
+        count("regent_replication_transferred_objects_total", source=source, target=target)
+        count("regent_replication_transferred_bytes_total", size, source=source, target=target)
+
     def _body(self, wanted: Desired, target: Object | None) -> Object:
         """The copy with its marks. The one that tells when stays as it is while the content does."""
         known = marks.read_marks(target) if target is not None else None
@@ -136,11 +149,6 @@ class Copier:
         if known is not None and known.content_hash == wanted.content_hash and known.observed_at is not None:
             observed_at = known.observed_at
         return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
-
-
-def is_taken(error: ConflictError) -> bool:
-    """Whether a conflict is about fields that others manage, and not about an object that has changed meanwhile."""
-    return "conflict" in str(error).lower() and "using" in str(error)
 
 
 def _identified(body: Object, target: Object) -> Object:

@@ -11,27 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
-from regent.domain.errors import (
-    AlreadyExistsError,
-    ClusterError,
-    ConflictError,
-    ForbiddenError,
-    InvalidError,
-    LeadershipLostError,
-    NotFoundError,
-    PromotionProblemError,
-    UnavailableError,
-)
+from regent.domain.errors import ClusterError, LeadershipLostError, PromotionProblemError
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ObjectKey, ReplicationSpec
 from regent.domain.replication.plan import ActionKind
 from regent.domain.replication.state import Outcomes
 from regent.engine.ports import Clock, Metrics
-from regent.engine.replication.copier import Copier, is_taken
+from regent.engine.replication.copier import Copier
 from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
+from regent.engine.replication.pace import Pace
 from regent.engine.replication.reflection import Name
 from regent.engine.replication.worklist import Worklist
+from regent.engine.replication.writing import Verdict, Writer
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -41,11 +34,19 @@ NOT_READY = 1.0
 FIRST_RETRY = 0.5
 LAST_RETRY = 30.0
 """Seconds between tries of a target that does not answer."""
-NOT_THE_OBJECT = (0, 429, 503)
-"""Answers (0: none) that say something about the API server; others, such as a 500 because a webhook does not answer,
-are about the one object, which must not hold up the rest."""
-CONCURRENCY = 16
-"""Copies that are written at once to one target."""
+HELD = 5.0
+"""Seconds until it is asked again whether a batch may be written."""
+PATIENT_REPAIRS = 4
+"""Writes of the same content to one copy after which somebody else is taken to write against them."""
+CALM = 300.0
+"""Seconds after which that is forgotten, and the longest time between two such writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    content_hash: str
+    times: int
+    at: float
 
 
 class Link:
@@ -65,6 +66,7 @@ class Link:
         *,
         looker: Looker,
         copier: Copier,
+        pace: Pace,
         may_write: Callable[[], Awaitable[str]],
         clock: Clock,
         jitter: Callable[[], float],
@@ -76,6 +78,7 @@ class Link:
         self.tracked = tracked
         self.looker = looker
         self.copier = copier
+        self.writer = Writer(spec, copier, pace)
         self.may_write = may_write
         self._clock = clock
         self._jitter = jitter
@@ -85,20 +88,22 @@ class Link:
         self.open = True
         """Whether what waits may be written now: always with trigger Watch, else while a pass is under way."""
         self.paused = ""
-        """Why nothing is written, for people; "" while it is."""
+        """Why nothing is to be written, for people; "" while it is."""
+        self.held = ""
+        """Why the last batch was not written, as `may_write` says it; "" when it was."""
         self.problem = ""
         """Why the target cannot be written to; "" while it can."""
         self.passed_at: float | None = None
         """Wall time at which everything that was known was last in the target."""
         self.deleted: set[ItemKey] = set()
         """Objects that were seen to be deleted in the source."""
+        self._repairs: dict[ItemKey, _Repair] = {}
         self.outcomes = Outcomes()
         """How the last writes ended."""
         self._silent_failures = 0
         self._wake = asyncio.Event()
         self._subscriptions: list[Callable[[], None]] = []
         self._whole: dict[Resource, bool] = dict.fromkeys(tracked, False)
-        self._limit = asyncio.Semaphore(CONCURRENCY)
 
     def start(self) -> None:
         """Listen to both sides."""
@@ -125,6 +130,11 @@ class Link:
     def look_at(self, keys: set[ItemKey]) -> None:
         """Look at these objects anew."""
         self._add(keys)
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing is written, for people; "" while it is."""
+        return self.paused or self.held
 
     @property
     def known(self) -> bool:
@@ -213,18 +223,18 @@ class Link:
                 await asyncio.sleep(0)  # let others have their turn
         if looks:
             try:
-                self.paused = await self.may_write()
+                self.held = await self.may_write()
             except (ClusterError, PromotionProblemError) as error:
                 self.problem = str(error)
                 for look in looks:
                     self.work.give_back(look.key)
                 self._changed()
                 return self._rest(0.0, failed=True)
-        if self.paused:
+        if looks and self.stopped:
             for look in looks:
                 self.work.give_back(look.key)
             self._changed()
-            return 0.0
+            return HELD
         delays = [0.0]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._carry_out(look)) for look in looks]
@@ -259,6 +269,11 @@ class Link:
         kind, note = look.action.kind, self.looker.note
         if look.action.writes:
             drifted = look.target is not None and self.looker.outcome(key) in (Outcome.IN_SYNC, Outcome.DRIFTED)
+            rest = self._contested(look)
+            if rest > 0:
+                note(key, Outcome.DRIFTED, f"it does not stay as it is written: {look.action.message}")
+                self.work.postpone(key, now + rest)
+                return None
             note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
             return look
         if kind is ActionKind.WAIT:
@@ -274,55 +289,52 @@ class Link:
         return None
 
     async def _carry_out(self, look: Look) -> float:
-        """Write one copy; return for how many seconds the target asks to be left alone, 0 when all is well."""
-        key, tracked = look.key, self.tracked[look.key.resource]
-        try:
-            async with self._limit:
-                if look.action.kind is ActionKind.REVIVE and look.target is not None:
-                    await self.copier.revive(tracked, look.target)
-                else:
-                    await self.copier.write(tracked, look, force=look.action.force)
-        except LeadershipLostError:
-            raise
-        except UnavailableError as error:
-            if error.status not in NOT_THE_OBJECT:
-                self._fail(key, str(error))
-                self.count("failed")
-                return 0.0
-            self.problem = str(error)
+        """Write one copy; return for how many seconds to leave the target alone, 0 when all is well with it."""
+        key, now = look.key, self._clock.monotonic
+        result = await self.writer.write(self.tracked[key.resource], look)
+        self.count(result.verdict.value)
+        if result.verdict is Verdict.UNAVAILABLE:
+            self.problem = result.message
             self.work.give_back(key)
-            self.count("unavailable")
-            return max(error.retry_after or 0.0, FIRST_RETRY)
-        except PromotionProblemError as error:
-            self.problem = str(error)
-            self.work.give_back(key)
-            return LAST_RETRY
-        except AlreadyExistsError:
-            self.work.postpone(key, self._clock.monotonic())
-            return 0.0
-        except ConflictError as error:
-            self._conflict(key, error)
-            return 0.0
-        except (NotFoundError, ForbiddenError, InvalidError, ClusterError, ValueError) as error:
-            self.problem = ""
-            self._fail(key, str(error))
-            self.count("failed")
-            return 0.0
+            return max(result.wait, FIRST_RETRY)
         self.problem = ""
-        self._judged(key, succeeded=True)
-        # The answer is in the reflection of the target, which asks for another look: that settles it.
-        self.looker.note(key, Outcome.PENDING)
-        self.work.done(key, self._clock.monotonic())
-        self.count("written")
+        match result.verdict:
+            case Verdict.WRITTEN:
+                self._judged(key, succeeded=True)
+                self._written(look)
+                # The answer is in the reflection of the target, which asks for another look: that settles it.
+                self.looker.note(key, Outcome.PENDING)
+                self.work.done(key, now())
+            case Verdict.KEPT:
+                self.looker.note(key, Outcome.IN_SYNC)
+                self.work.done(key, now())
+            case Verdict.CONFLICTED:
+                self.looker.note(key, Outcome.CONFLICTED, result.message)
+                self.work.done(key, now())
+            case Verdict.AGAIN:
+                self.work.failed(key, now())
+            case _:
+                self._fail(key, result.message)
         return 0.0
 
-    def _conflict(self, key: ItemKey, error: ConflictError) -> None:
-        if is_taken(error):
-            self.looker.note(key, Outcome.CONFLICTED, str(error))
-            self.work.failed(key, self._clock.monotonic())
-        else:
-            # It has changed since it was looked at: the watch tells what it is now.
-            self.work.failed(key, self._clock.monotonic())
+    def _written(self, look: Look) -> None:
+        """Remember how often the same content had to be written: somebody in the target may be writing against us."""
+        wanted = look.wanted.content_hash if look.wanted is not None else ""
+        known = self._repairs.get(look.key)
+        now = self._clock.monotonic()
+        fresh = known is None or known.content_hash != wanted or now - known.at > CALM
+        times = 1 if known is None or fresh else known.times + 1
+        self._repairs[look.key] = _Repair(wanted, times, now)
+
+    def _contested(self, look: Look) -> float:
+        """Seconds until a copy may be written again that did not stay as it was written."""
+        known = self._repairs.get(look.key)
+        if known is None or look.wanted is None or known.content_hash != look.wanted.content_hash:
+            return 0.0
+        if known.times < PATIENT_REPAIRS:
+            return 0.0
+        rest = min(CALM, 2.0 ** min(known.times - PATIENT_REPAIRS, 10))
+        return max(0.0, known.at + rest - self._clock.monotonic())
 
     def _judged(self, key: ItemKey, *, succeeded: bool) -> None:
         kind = self.tracked[key.resource].kind

@@ -30,7 +30,7 @@ class Pruner:
         """Do what is due; return in how many seconds something will be, None: not by itself."""
         link = self._link
         self.problem = ""
-        if not link.looker.counts[Outcome.ORPHANED] or link.paused or not link.idle:
+        if not link.looker.counts[Outcome.ORPHANED] or link.stopped or not link.idle:
             # While copies are being written the world is changing; deleting can wait until it is at rest.
             self.blocked = self.blocked if link.looker.counts[Outcome.ORPHANED] else ""
             return None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from regent.domain.conditions import Condition
 from regent.domain.labels import selects
 from regent.domain.placement import Locality, PlacementRule, judge
+from regent.domain.replication.model import DeletionPolicy, Direction, ReplicationSpec, Strategy
 from regent.domain.replication.model import Link as Way
-from regent.domain.replication.model import ReplicationSpec
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
 from regent.engine.store import Store
@@ -71,6 +71,9 @@ def scope_of(spec: ReplicationSpec, store: Store, *, shared: Callable[[str, str]
 def _problem(
     spec: ReplicationSpec, store: Store, source: str, ways: tuple[Way, ...], shared: Callable[[str, str], bool]
 ) -> Condition | None:
+    asked = _unsupported(spec)
+    if asked:
+        return _not_ready("Unsupported", f"this version does not do {asked}; nothing is copied")
     names = (source, *(way.target.region for way in ways))
     missing = sorted({name for name in names if store.get(REGIONS, "", name) is None})
     if missing:
@@ -85,6 +88,16 @@ def _problem(
     if not ways:
         return _not_ready("NoTargets", f"no target is left besides the source {source}")
     return None
+
+
+def _unsupported(spec: ReplicationSpec) -> str:
+    """What the policy asks for and is not done yet: doing the rest of it would be something else than is wanted."""
+    asked = {
+        f"strategy {spec.strategy.value}": spec.strategy is not Strategy.FULL,
+        "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
+        "deletionPolicy Delete": spec.deletion_policy is not DeletionPolicy.ORPHAN,
+    }
+    return ", ".join(name for name, is_asked in asked.items() if is_asked)
 
 
 def _paused(spec: ReplicationSpec, store: Store, source: str) -> str:

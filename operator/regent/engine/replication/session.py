@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
@@ -19,6 +19,7 @@ from regent.engine.ports import Clock, Leadership, Metrics
 from regent.engine.replication.copier import Copier
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Looker, Tracked
+from regent.engine.replication.pace import Paces
 from regent.engine.replication.ports import Access, Reflectors, Transforms
 from regent.engine.replication.scope import Denied
 from regent.engine.replication.syncing import Syncing
@@ -100,11 +101,12 @@ class Sessions:
         self._clock = clock
         self._jitter = jitter
         self._metrics = metrics
+        self._paces = Paces(clock)
 
     async def open(
         self,
         spec: ReplicationSpec,
-        ways: Mapping[Way, Denied],
+        ways: Sequence[tuple[Way, Denied]],
         remembered: Mapping[str, Remembered],
         changed: Callable[[], None],
     ) -> Session:
@@ -118,10 +120,10 @@ class Sessions:
         Raises:
             ClusterError, PromotionProblemError: a kind that the policy names cannot be looked up now.
         """
-        source = next(iter(ways)).source_region
+        source = ways[0][0].source_region
         kinds = {kind: await self._served(source, kind) for kind in kinds_of_spec(spec)}
         session = Session(spec, self._tasks, self._reflectors)
-        for way, denied in ways.items():
+        for way, denied in ways:
             tracked = {
                 resource: Tracked(
                     kind=KindRef(kind.group, kind.version, kind.kind, resource.plural, resource.namespaced),
@@ -155,7 +157,10 @@ class Sessions:
             way,
             tracked,
             looker=Looker(spec, way, tracked, transformer=self._transforms.apply, denied=denied),
-            copier=Copier(spec, way, access=self._access, leadership=self._leadership, clock=self._clock),
+            pace=self._paces.of(way.target.region),
+            copier=Copier(
+                spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics
+            ),
             may_write=lambda: self._may_write(spec, way),
             clock=self._clock,
             jitter=self._jitter,

@@ -6,7 +6,8 @@ Figures that move all the time are shown in steps, so that nothing is written wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import nan
 from typing import Any
 
 from regent.domain.conditions import Condition, merge
@@ -21,7 +22,7 @@ from regent.domain.replication.state import (
     worst_state,
 )
 from regent.domain.times import rfc3339
-from regent.engine.ports import Object, Recorder
+from regent.engine.ports import Metrics, Object, Recorder
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Outcome
 from regent.engine.replication.scope import Scope
@@ -80,7 +81,7 @@ def facts_of(syncing: Syncing, findings: Findings) -> TargetFacts:
     digests = Digests.EQUAL if syncing.verified_at is not None else Digests.NEVER
     return TargetFacts(
         now=findings.wall,
-        paused=link.paused,
+        paused=link.stopped,
         broken=link.problem or next((item.problem for item in targets if item.problem), ""),
         all_failed=link.outcomes.all_failed(desired=counts.desired),
         counts=counts,
@@ -95,7 +96,7 @@ def facts_of(syncing: Syncing, findings: Findings) -> TargetFacts:
 
 def _lag(link: Link, findings: Findings) -> float | None:
     heard = [item.source.heard_at for item in link.tracked.values() if not item.source.absent]
-    if not link.known or None in heard or not heard:
+    if None in heard or not heard:
         return None
     oldest = link.work.oldest()
     shift = findings.wall - findings.monotonic
@@ -151,7 +152,7 @@ def _errors(syncing: Syncing) -> list[str]:
     link = syncing.link
     reflections = {item.problem for each in link.tracked.values() for item in (each.source, each.target)}
     general = [
-        link.paused,
+        link.stopped,
         link.problem,
         syncing.pass_problem,
         syncing.pruner.blocked,
@@ -255,6 +256,22 @@ def announce(recorder: Recorder, before: Object, after: Object) -> None:
     kind = "Normal" if now in (State.IN_SYNC.value, State.PAUSED.value) else "Warning"
     note = f"Replication is {now}, was {was}" + (f": {why}" if why else "")
     recorder.event(after, kind=kind, reason=f"Replication{now}", action="Replicate", note=note[:1000])
+
+
+def measure(metrics: Metrics, findings: Findings) -> None:
+    """Bring the gauges up to date."""
+    for syncing in findings.targets:
+        facts, spec = facts_of(syncing, findings), syncing.link.spec
+        labels = {"namespace": spec.namespace, "policy": spec.name, "region": syncing.link.way.target.region}
+        lag_seconds = facts.lag if facts.lag is not None else nan
+        age = facts.now - facts.verified_at if facts.verified_at is not None else nan
+        metrics.gauge("regent_replication_lag_seconds", lag_seconds, **labels)
+        metrics.gauge("regent_replication_verification_age_seconds", age, **labels)
+        metrics.gauge("regent_replication_in_sync", float(target_state(facts) is State.IN_SYNC), **labels)
+        for item in fields(facts.counts):
+            number = getattr(facts.counts, item.name)
+            state = item.name.replace("_", " ")
+            metrics.gauge("regent_replication_objects", number, state=state, **labels)
 
 
 def _has_synced(obj: Object) -> bool:

@@ -6,6 +6,8 @@ while nothing is due.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from regent.domain.replication.content import bucket_digest
 from regent.domain.replication.model import TriggerMode
 from regent.engine.ports import Clock
@@ -15,9 +17,12 @@ from regent.engine.replication.looking import ItemKey, Outcome
 from regent.engine.replication.ports import Reflectors
 from regent.engine.replication.pruner import Pruner
 from regent.engine.replication.reflection import Reflection
+from regent.engine.resources import Resource
 
+AGAIN = 5.0
+"""Seconds until digests that differed are compared again; it costs no request."""
 RELIST_EVERY = 6
-"""Verifications after which the target is listed anew: a cache that lies would find itself equal for ever."""
+"""Verification intervals after which the target is listed anew."""
 
 
 class Syncing:
@@ -53,7 +58,7 @@ class Syncing:
         self._pass_token = ""
         self._under_way = False
         self._verify_at: float | None = None
-        self._verifications = 0
+        self._relist_at: float | None = None
         link.open = link.spec.trigger.mode is TriggerMode.WATCH
 
     def tick(self) -> float | None:
@@ -61,7 +66,7 @@ class Syncing:
         wall = self._clock.wall()
         found = passes.due(self.link.spec.trigger, token=self.token, last=self.last_pass, wall=wall)
         self.pass_problem = found.problem
-        if found.now and not self._under_way and not self.link.paused:
+        if found.now and not self._under_way and not self.link.stopped:
             self.begin()
         if self._under_way:
             self._go_on()
@@ -97,7 +102,7 @@ class Syncing:
             self.link.open = True
             self.link.look_at_everything()
             self.link.wake()
-        if self.link.idle and not self.link.paused:
+        if self.link.idle and not self.link.stopped:
             self._under_way = False
             self.token, self.last_pass = self._pass_token, self._clock.wall()
             self.link.open = self.link.spec.trigger.mode is TriggerMode.WATCH
@@ -105,22 +110,37 @@ class Syncing:
 
     def _verify(self) -> float | None:
         """Compare digests when that is due; return in how many seconds it is."""
-        if not self.link.idle or self.link.paused or self._under_way:
+        if not self.link.idle or self.link.stopped or self._under_way:
             return None
         now = self._clock.monotonic()
         if self._verify_at is not None and now < self._verify_at:
             return self._verify_at - now
-        self._verify_at = now + self.link.spec.verify_interval
-        self._verifications += 1
         unequal = []
-        for resource, item in self.link.tracked.items():
+        for resource in self.link.tracked:
             should, is_there = self.link.looker.digests(resource)
             if bucket_digest(should) != bucket_digest(is_there):
                 unequal.append(resource.kind)
-                self.link.look_at({ItemKey(resource, name) for name in should.keys() | is_there.keys()})
-            if self._verifications % RELIST_EVERY == 0:
-                self._reflectors.refresh(item.target)
+                self._look_into(resource, should, is_there)
         self.unequal = tuple(sorted(unequal))
-        if not unequal and not self.link.looker.counts[Outcome.FAILED]:
-            self.verified_at = self._clock.wall()
-        return self.link.spec.verify_interval
+        wait = AGAIN
+        if not unequal:
+            self.verified_at, wait = self._clock.wall(), self.link.spec.verify_interval
+            self._relist(now)
+        self._verify_at = now + wait
+        return wait
+
+    def _look_into(self, resource: Resource, should: Mapping[str, str], is_there: Mapping[str, str]) -> None:
+        """Look anew at what differs although it is taken to be in sync; what is known to differ has its own time."""
+        looker = self.link.looker
+        names = {name for name in should.keys() | is_there.keys() if should.get(name) != is_there.get(name)}
+        keys = {ItemKey(resource, name) for name in names}
+        self.link.look_at({key for key in keys if looker.outcome(key) in (None, Outcome.IN_SYNC)})
+
+    def _relist(self, now: float) -> None:
+        """List the target anew from time to time: a cache that lies would find itself equal for ever."""
+        if self._relist_at is not None and now >= self._relist_at:
+            for item in self.link.tracked.values():
+                self._reflectors.refresh(item.target)
+            self._relist_at = None
+        if self._relist_at is None:
+            self._relist_at = now + RELIST_EVERY * self.link.spec.verify_interval

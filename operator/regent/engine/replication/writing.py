@@ -1,0 +1,119 @@
+"""Carries one decision out, and judges how it went: is it the object, or is it the target?
+
+What is wrong with one object must not hold up the others, and what is wrong with the target must not be held against
+the objects. An apply that others' fields stand against is decided once more, with what the API server has told.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from regent.domain.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    PromotionProblemError,
+    UnavailableError,
+)
+from regent.domain.replication.model import ReplicationSpec
+from regent.domain.replication.plan import Action, ActionKind, after_refusal
+from regent.engine.replication.copier import Copier
+from regent.engine.replication.looking import Look, Tracked
+from regent.engine.replication.pace import Pace
+
+NOT_THE_OBJECT = (0, 429, 503, 504)
+"""Answers (0: none) that say something about the API server; others, such as a 500 because a webhook does not answer,
+are about the one object."""
+MISSING_RIGHT = 30.0
+"""Seconds that a target is left alone whose Region or kubeconfig has to be put right by a person."""
+_FIELD = re.compile(r"(?:^|\s)(\.[^\s,]+)")
+
+
+class Verdict(Enum):
+    """How it went."""
+
+    WRITTEN = "written"
+    KEPT = "kept"
+    """Others own the fields, and the policy leaves them to them."""
+    AGAIN = "again"
+    """The object has changed since it was looked at."""
+    CONFLICTED = "conflicted"
+    FAILED = "failed"
+    """The object cannot be written."""
+    UNAVAILABLE = "unavailable"
+    """The target cannot be written to now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A verdict. `wait`: seconds that the target is to be left alone, at least."""
+
+    verdict: Verdict
+    message: str = ""
+    wait: float = 0.0
+
+
+class Writer:
+    """Writes to one target, as many at once as its pace allows."""
+
+    def __init__(self, spec: ReplicationSpec, copier: Copier, pace: Pace) -> None:
+        self._spec = spec
+        self._copier = copier
+        self._pace = pace
+
+    async def write(self, tracked: Tracked, look: Look) -> Written:
+        """Carry out `look.action`. Raises LeadershipLostError only."""
+        async with self._pace:
+            try:
+                await self._carry_out(tracked, look, look.action)
+            except ConflictError as error:
+                result = await self._refused(tracked, look, error)
+            except (ClusterError, PromotionProblemError, ValueError) as error:
+                result = self._judge(error)
+            else:
+                result = Written(Verdict.WRITTEN)
+        if result.verdict is Verdict.UNAVAILABLE:
+            self._pace.busy(retry_after=result.wait)
+        else:
+            self._pace.clean()
+        return result
+
+    async def _carry_out(self, tracked: Tracked, look: Look, action: Action) -> None:
+        if action.kind is ActionKind.REVIVE and look.target is not None:
+            await self._copier.revive(tracked, look.target)
+        else:
+            await self._copier.write(tracked, look, action)
+
+    async def _refused(self, tracked: Tracked, look: Look, error: ConflictError) -> Written:
+        fields = fields_of(error)
+        if not fields or look.wanted is None or look.target is None:
+            # It has changed since it was looked at: the watch tells what it is now.
+            return Written(Verdict.AGAIN, str(error))
+        action = after_refusal(self._spec, look.wanted, look.target, fields)
+        if action.kind is ActionKind.CONFLICT:
+            return Written(Verdict.CONFLICTED, action.message)
+        if not action.writes:
+            return Written(Verdict.KEPT, action.message)
+        try:
+            await self._carry_out(tracked, look, action)
+        except (ClusterError, PromotionProblemError, ValueError) as second:
+            return self._judge(second)
+        return Written(Verdict.WRITTEN)
+
+    def _judge(self, error: Exception) -> Written:
+        if isinstance(error, UnavailableError) and error.status in NOT_THE_OBJECT:
+            return Written(Verdict.UNAVAILABLE, str(error), error.retry_after or 0.0)
+        if isinstance(error, PromotionProblemError):
+            return Written(Verdict.UNAVAILABLE, str(error), MISSING_RIGHT)
+        if isinstance(error, AlreadyExistsError | ConflictError):
+            return Written(Verdict.AGAIN, str(error))
+        return Written(Verdict.FAILED, str(error))
+
+
+def fields_of(error: ConflictError) -> tuple[str, ...]:
+    """Return the fields that others own, as an API server names them when it refuses an apply; () for any other
+    conflict."""
+    text = str(error)
+    return tuple(dict.fromkeys(_FIELD.findall(text.partition("conflict")[2]))) if "Apply failed" in text else ()

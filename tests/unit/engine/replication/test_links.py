@@ -1,0 +1,185 @@
+"""The replicator between two regions in memory, in no time: what a busy, broken or contrary target does to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from regent.domain.errors import ClusterError, ForbiddenError, UnavailableError
+from regent.engine.replication.looking import Outcome
+from regent.engine.resources import CONFIG_MAPS
+from tests.fakes.copying import EU, SHOP, US, CopyWorld
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_copies_follow_and_the_state_says_so() -> None:
+    world = CopyWorld()
+    world.put(EU, "one", a="1")
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(5)
+        assert world.data(US, "one") == {"a": "1"}
+        assert world.status["state"] == "InSync"
+        world.put(EU, "one", a="2")
+        world.put(EU, "two", b="1")
+        await asyncio.sleep(1)
+        assert (world.data(US, "one"), world.data(US, "two")) == ({"a": "2"}, {"b": "1"})
+
+
+async def test_one_object_that_is_refused_holds_up_no_other() -> None:
+    world = CopyWorld()
+    for number in range(5):
+        world.put(EU, f"item-{number}")
+    refusal = ForbiddenError("admission webhook says no", status=403)
+    create = world.clusters[US].create
+
+    async def choosy(resource: object, obj: dict[str, dict[str, str]]) -> object:
+        if obj["metadata"]["name"] == "item-0":
+            raise refusal
+        return await create(resource, obj)  # type: ignore[arg-type]
+
+    world.clusters[US].create = choosy  # type: ignore[method-assign,assignment]
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(20)
+        assert all(world.data(US, f"item-{number}") is not None for number in range(1, 5))
+        row = world.status["targets"][0]
+        assert row["objects"]["failed"] == 1
+        assert row["state"] == "OutOfSync"
+        assert row["lagMilliseconds"] <= 2000, "an object that fails for good is no lag"
+        assert any("item-0" in text and "says no" in text for text in row["errors"])
+        world.clusters[US].create = create  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+        assert world.data(US, "item-0") is not None
+        assert world.status["state"] == "InSync"
+
+
+async def test_a_target_that_is_away_is_caught_up_with() -> None:
+    world = CopyWorld()
+    world.put(EU, "one", a="1")
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(5)
+        target = world.clusters[US]
+        target.down = UnavailableError("no route", reason="NoConnection")
+        target.break_watches(target.down)
+        world.put(EU, "one", a="2")
+        world.put(EU, "two", b="1")
+        await asyncio.sleep(30)
+        assert world.status["state"] == "Failed"
+        assert world.status["lagMilliseconds"] >= 20_000
+        calls = len(target.calls)
+        await asyncio.sleep(60)
+        assert len(target.calls) - calls < 60, "an unreachable target costs a bounded retry, nothing else"
+        target.down = None
+        writes = len(target.writes)
+        await asyncio.sleep(60)
+        assert (world.data(US, "one"), world.data(US, "two")) == ({"a": "2"}, {"b": "1"})
+        assert world.status["state"] == "InSync"
+        assert len([call for call in target.writes[writes:] if call[0] in ("create", "apply")]) == 2
+
+
+async def test_nothing_is_pruned_while_the_source_is_away() -> None:
+    world = CopyWorld()
+    world.put(EU, "one")
+    world.put(EU, "two")
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(5)
+        source = world.clusters[EU]
+        gone = ClusterError("too old resource version", status=410, reason="Expired")
+        source.down = UnavailableError("no route", reason="NoConnection")
+        source.break_watches(gone)
+        await asyncio.sleep(120)
+        assert world.data(US, "one") is not None
+        assert world.status["state"] == "OutOfSync"
+        assert world.status["lagMilliseconds"] > 60_000, "the lag of a dead source grows"
+        del source._objects[CONFIG_MAPS][SHOP, "two"]
+        source.down = None
+        await asyncio.sleep(60)
+        assert world.data(US, "one") is not None
+        assert world.data(US, "two") is None, "what went unseen is found by the list"
+        assert world.status["state"] == "InSync"
+
+
+async def test_a_fight_with_another_writer_is_slow_and_shown() -> None:
+    """Fails when a copy that never stays as it is written costs writes without end."""
+    world = CopyWorld()
+    world.put(EU, "one", a="1")
+    world.policy()
+    target = world.clusters[US]
+
+    def spoil(event: str, resource: object, obj: dict[str, dict[str, str]]) -> None:
+        if resource == CONFIG_MAPS and obj.get("data") == {"a": "1"}:
+            asyncio.get_running_loop().call_soon(world.put_copy, "one", "spoiled")
+
+    async with world.running():
+        await asyncio.sleep(5)
+        target.subscribe(spoil)  # type: ignore[arg-type]
+        world.put_copy("one", "spoiled")
+        await asyncio.sleep(600)
+        applied = [call for call in target.writes if call[0] == "apply"]
+        assert 5 <= len(applied) <= 20
+        row = world.status["targets"][0]
+        assert row["objects"]["drifted"] == 1
+        assert any("does not stay" in text for text in row["errors"])
+
+
+async def test_nothing_is_written_while_it_must_not_be() -> None:
+    world = CopyWorld()
+    world.put(EU, "one")
+    world.not_now = "StaleEpoch: seen 8"
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(20)
+        assert world.data(US, "one") is None
+        assert world.status["state"] == "Paused"
+        assert "StaleEpoch: seen 8" in world.status["targets"][0]["errors"]
+        world.not_now = ""
+        await asyncio.sleep(20)
+        assert world.data(US, "one") is not None
+
+
+async def test_passes_by_hand() -> None:
+    world = CopyWorld()
+    world.put(EU, "one", a="1")
+    world.policy(trigger={"mode": "Manual"})
+    async with world.running():
+        await asyncio.sleep(20)
+        assert world.data(US, "one") is None
+        world.policy(trigger={"mode": "Manual", "syncToken": "go"})
+        await asyncio.sleep(20)
+        assert world.data(US, "one") == {"a": "1"}
+        assert world.status["targets"][0]["syncToken"] == "go"
+        world.put(EU, "one", a="2")
+        await asyncio.sleep(60)
+        assert world.data(US, "one") == {"a": "1"}
+
+
+async def test_passes_by_interval() -> None:
+    world = CopyWorld()
+    world.put(EU, "one", a="1")
+    world.policy(trigger={"mode": "Interval", "interval": "100s"})
+    async with world.running():
+        await asyncio.sleep(10)
+        assert world.data(US, "one") == {"a": "1"}
+        world.put(EU, "one", a="2")
+        await asyncio.sleep(60)
+        assert world.data(US, "one") == {"a": "1"}
+        await asyncio.sleep(60)
+        assert world.data(US, "one") == {"a": "2"}
+
+
+async def test_a_busy_server_is_written_to_by_fewer_at_once() -> None:
+    world = CopyWorld()
+    for number in range(40):
+        world.put(EU, f"item-{number}")
+    busy = UnavailableError("too many requests", status=429, retry_after=2.0)
+    world.clusters[US].fail("create", busy, resource=CONFIG_MAPS, times=8)
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(30)
+        assert all(world.data(US, f"item-{number}") is not None for number in range(40))
+        assert world.target.link.looker.counts[Outcome.FAILED] == 0, "a busy server is not the objects' fault"
