@@ -356,3 +356,49 @@ def test_without_its_api_server_it_says_that_it_could_not_fence(scene: Scene) ->
     finally:
         scene.member.thaw()
     scene.eventually(lambda: scene.replicas() == 0, what="stopped once its API server answers")
+
+
+@pytest.fixture
+def regions(hub: Cluster) -> Iterator[None]:
+    """The two Regions as the operator would show them: both answer, and the west has a cluster of its own."""
+    paths = [f"/apis/regent.dev/v1alpha1/regions/{name}" for name in (WEST, EAST)]
+    for name, path in zip((WEST, EAST), paths, strict=True):
+        kind = {"apiVersion": "regent.dev/v1alpha1", "kind": "Region", "metadata": {"name": name}}
+        own = {"cluster": {"kubeconfigSecretRef": {"name": f"{name}-kubeconfig"}}} if name == WEST else {}
+        probes = [{"name": "web", "tcp": {"port": 9}}]
+        hub.apply({**kind, "spec": {"endpoint": "https://192.0.2.1", "probes": probes, **own}})
+        times = {"lastTransitionTime": "2026-01-01T00:00:00Z", "message": ""}
+        reachable = {"type": "Reachable", "status": "True", "reason": "Up", **times}
+        hub.api.patch(f"{path}/status", {"status": {"health": "Healthy", "conditions": [reachable]}})
+    yield
+    for path in paths:
+        hub.api.delete(path)
+
+
+def simulated(scene: Scene) -> dict[str, Any]:
+    """What the command line foresees if the west went down now."""
+    command = ["simulate", "--region", WEST, "--policy", scene.app, "-n", scene.app, "-o", "json"]
+    argv = [sys.executable, "-m", "regent", "--kubeconfig", str(scene.hub.kubeconfig), *command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    (found,) = json.loads(done.stdout or "{}").get("policies") or [{"error": done.stderr}]
+    return {**found, "code": done.returncode}
+
+
+@pytest.mark.usefixtures("regions")
+def test_a_simulation_knows_whether_the_agent_would_prove_it(scene: Scene) -> None:
+    """Fails when it takes no agent, or one that was stopped, for a proof, or does not find one that is there."""
+    path = f"/apis/regent.dev/v1alpha1/namespaces/{scene.app}/failoverpolicies/{scene.app}"
+    scene.hub.api.patch(path, {"spec": {"safety": {"fencing": "Required"}}})
+    alone = simulated(scene)
+    assert (alone["code"], alone["outcome"], alone["reason"]) == (1, "Waits", "FencingNotProved"), alone
+    assert "was stopped or has never run" in alone["message"]  # its chart is installed, and nothing more
+    agent = scene.start()
+    scene.wait_guarded()
+    there = simulated(scene)
+    assert (there["code"], there["outcome"]) == (0, "Moves"), there
+    assert there["isolation"][0]["proved"] is True
+    assert f"the agent in {WEST} would have fenced it" in there["isolation"][0]["message"]
+    agent.stop()
+    stopped = simulated(scene)
+    assert (stopped["code"], stopped["reason"]) == (1, "FencingNotProved"), stopped
+    assert "was stopped or has never run" in stopped["message"]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from testbed.scene import eventually, manifests
+from testbed.scene import eventually, manifests, never
 from tests.cluster.cli.conftest import GROUP, NAMES, Desk, delete
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(180)]
@@ -63,7 +64,7 @@ def shares(desk: Desk) -> list[int]:
 
 def progressing(desk: Desk) -> dict[str, Any]:
     conditions = desk.get("failoverpolicies", "shop")["status"]["conditions"]
-    return next(item for item in conditions if item["type"] == "Progressing")
+    return next((item for item in conditions if item["type"] == "Progressing"), {"reason": "", "message": ""})
 
 
 def patch(desk: Desk, **spec: Any) -> None:
@@ -181,3 +182,39 @@ def test_drills_by_schedule_and_by_hand_are_recorded(desk: Desk, places: Places)
     assert counted["drills"]["failed"] == 1
     assert counted["drills"]["last"][0]["result"] == "Failed"
     assert (desk.active(), desk.get("failoverpolicies", "shop")["status"]["epoch"]) == (names[0], 1)
+
+
+@pytest.fixture
+def crowd(desk: Desk) -> Iterator[tuple[list[str], list[socket.socket]]]:
+    """Five more Regions, which answer as long as the sockets are open."""
+    mark = f"r{secrets.token_hex(3)}"
+    names = [f"{mark}-{number}" for number in range(5)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    for place, (name, listener) in enumerate(zip(names, sockets, strict=True)):
+        probe = {"tcp": {"port": listener.getsockname()[1]}}
+        endpoint = "https://127.0.0.1"
+        desk.stage.cluster.apply(manifests.region(name, endpoint=endpoint, probe=probe, priority=100 - place))
+    yield names, sockets
+    delete(desk.stage, desk.path("failoverpolicies", "shop"))
+    for name, listener in zip(names, sockets, strict=True):
+        listener.close()
+        delete(desk.stage, f"{GROUP}/regions/{name}")
+
+
+def test_when_most_regions_vanish_at_once_the_operator_doubts_itself(
+    desk: Desk, crowd: tuple[list[str], list[socket.socket]]
+) -> None:
+    """Fails when a policy moves though it is likelier that the operator is cut off, or does not say why it holds."""
+    names, sockets = crowd
+    for name in names:
+        eventually(lambda name=name: health(desk, name) == "Healthy", what=f"{name} to be healthy", timeout=WAIT)
+    put_policy(desk, names)
+    for listener in sockets:
+        listener.close()
+    held = eventually(
+        lambda: found if (found := progressing(desk))["reason"] == "Panic" else None, what="the panic", timeout=WAIT
+    )
+    assert "5 of 8 regions went down within 10 s, more than 50%" in held["message"]
+    assert "It ends when regions come back" in held["message"]
+    never(desk.runs, what="a run", during=1.5)
+    assert desk.active() == names[0]
