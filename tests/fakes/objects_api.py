@@ -10,13 +10,15 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from regent.domain.times import rfc3339
+
 Object = dict[str, Any]
 Path = tuple[str, ...]
 IDENTITY = ("apiVersion", "kind")
 SERVER = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "name", "namespace")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The API server would answer with an error: the name is taken, a precondition fails, or fields are owned."""
 
     def __init__(self, fields: tuple[str, ...] = ()) -> None:
@@ -40,7 +42,7 @@ class ObjectsApi:
     def create(self, obj: Mapping[str, Any], *, manager: str, now: float = 0.0) -> Object:
         key = key_of(obj)
         if key in self.objects:
-            raise Refused
+            raise RefusedError
         self.version += 1
         made: Object = {name: obj[name] for name in IDENTITY}
         made["metadata"] = {
@@ -68,7 +70,7 @@ class ObjectsApi:
             if path in present and present[path] != value and owners.get(path, set()) - {manager}
         )
         if taken and not force:
-            raise Refused(taken)
+            raise RefusedError(taken)
         before = copy.deepcopy(current)
         for path, value in wanted.items():
             shared = present.get(path) == value
@@ -103,9 +105,9 @@ class ObjectsApi:
     def _checked(self, key: str, uid: str, version: str) -> Object:
         current = self.objects.get(key)
         if current is None or current["metadata"]["uid"] != uid:
-            raise Refused
+            raise RefusedError
         if version and current["metadata"]["resourceVersion"] != version:
-            raise Refused
+            raise RefusedError
         return current
 
     def _written(self, key: str, manager: str, now: float | None) -> Object:
@@ -114,16 +116,10 @@ class ObjectsApi:
         metadata = self.objects[key]["metadata"]
         metadata["resourceVersion"] = str(self.version)
         if now is not None:
-            entry = {"manager": manager, "operation": "Update", "time": stamp(now)}
+            entry = {"manager": manager, "operation": "Update", "time": rfc3339(now)}
             kept = [item for item in metadata.get("managedFields", []) if item["manager"] != manager]
             metadata["managedFields"] = [*kept, entry]
         return self.objects[key]
-
-
-def stamp(now: float) -> str:
-    from regent.domain.times import rfc3339
-
-    return rfc3339(now)
 
 
 def key_of(obj: Mapping[str, Any]) -> str:
@@ -135,9 +131,8 @@ def leaves(obj: Mapping[str, Any], *, nulls: bool = False) -> Iterator[tuple[Pat
     for name, value in obj.items():
         if name in IDENTITY:
             continue
-        if name == "metadata":
-            value = {key: item for key, item in value.items() if key not in SERVER}
-        yield from _leaves((name,), value, nulls)
+        below = value if name != "metadata" else {key: item for key, item in value.items() if key not in SERVER}
+        yield from _leaves((name,), below, nulls)
 
 
 def _leaves(path: Path, value: Any, nulls: bool) -> Iterator[tuple[Path, Any]]:

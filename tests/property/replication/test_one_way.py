@@ -7,6 +7,7 @@ become what the source says.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from regent.domain.failover import fence
 from regent.domain.replication import marks, plan, prune, shape
 from regent.domain.replication.model import Adoption, Link, ObjectKey, Prune, TargetSpec
-from tests.fakes.objects_api import Object, ObjectsApi, Refused, key_of
+from tests.fakes.objects_api import Object, ObjectsApi, RefusedError, key_of
 from tests.fakes.replication import config_map, deployment, desired_of, kind_of, replication_spec
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
@@ -40,7 +41,7 @@ def value_of(obj: Object) -> str:
     return str(obj["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
-class Dead(Exception):
+class DeadError(Exception):
     """The replicator was killed."""
 
 
@@ -128,10 +129,8 @@ class OneWay(RuleBasedStateMachine):
     @rule(writes=st.integers(0, 4))
     def visit_and_die(self, writes: int) -> None:
         self.budget = writes
-        try:
+        with contextlib.suppress(DeadError):
             self.visit()
-        except Dead:
-            pass
         self.budget = None
 
     @rule()
@@ -263,15 +262,13 @@ class OneWay(RuleBasedStateMachine):
     def spend(self) -> None:
         if self.budget is not None:
             if self.budget == 0:
-                raise Dead
+                raise DeadError
             self.budget -= 1
 
     @staticmethod
     def tolerant(call: Any, *args: Any, **options: Any) -> None:
-        try:
+        with contextlib.suppress(RefusedError, KeyError):
             call(*args, **options)
-        except (Refused, KeyError):
-            pass
 
     # What must hold.
 

@@ -52,7 +52,7 @@ def too_deep(value: Any, *, limit: int = MAX_DEPTH) -> bool:
     """Whether maps and lists are nested deeper than `limit`. Walks without recursion, so that it cannot fail itself."""
     level, layer = 0, [value]
     while layer:
-        if level > limit:
+        if level >= limit:
             return True
         children: list[Any] = []
         for item in layer:

@@ -95,7 +95,7 @@ def skip_reason(obj: Mapping[str, Any]) -> str:
         return f"every cluster makes its own {kind} objects"
     if name in CLUSTERS_OWN.get(kind, frozenset()) and group == "":
         return f"every cluster makes its own {kind} {name}"
-    if kind == SECRET.kind and group == "" and obj.get("type") in CLUSTERS_OWN_SECRETS:
+    if kind == SECRET.kind and group == "" and str(obj.get("type")) in CLUSTERS_OWN_SECRETS:
         return f"a Secret of type {obj.get('type')} is worth something in its own cluster only"
     if metadata.get("deletionTimestamp"):
         return "it is being deleted"
