@@ -7,6 +7,10 @@ WORKERS ?= 2
 demo: setup system-packages ## A region dies, traffic moves, and comes back (KEEP=1: leave it running); needs root
 	@$(BIN)/python -m testbed demo
 
+.PHONY: demo-database
+demo-database: setup system-packages ## PostgreSQL moves to the other region twice; every acknowledged write is checked; needs root
+	@$(BIN)/python -m testbed demo-database
+
 .PHONY: test
 test: setup system-packages tools patroni ## All tests that need no Docker
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
@@ -25,6 +29,11 @@ CRASH ?= all
 test-crash: setup system-packages tools ## The leader dies at every boundary of every run, not only in a sample (CRASH=5: of five each)
 	@REGENT_CRASH=$(CRASH) $(PYTEST) tests/e2e/crash -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
 	@$(BIN)/python -m tests.e2e.crash.report
+
+ROUNDS ?= 20
+.PHONY: test-database
+test-database: setup system-packages tools patroni ## Random faults on real PostgreSQL: ROUNDS=20, SEED=n to repeat; about 40 s a round
+	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k random -q -s
 
 SEEDS ?= 10000
 

@@ -13,6 +13,7 @@ import click
 
 from testbed.controlplane import Component, ControlPlane, ControlPlaneError, kind, registry
 from testbed.database.environment import DatabaseError, patroni_environment
+from testbed.demo.database import demo_database
 from testbed.demo.run import demo
 from testbed.toolchain import TOOLS, ToolchainError, control_plane_binary, ensure_all, gateway_api_crds
 
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 main.add_command(demo)
+main.add_command(demo_database)
 
 
 @main.command()

@@ -26,15 +26,16 @@ class DatabaseScene(Scene):
     """Context manager, as `Scene`; `databases[name]` is a region's database, for breaking it."""
 
     databases: Databases
+    network: NetworkNamespaces
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            network = stack.enter_context(NetworkNamespaces())
-            self.databases = stack.enter_context(Databases(self.names, network=network, application=self.app))
+            self.network = stack.enter_context(NetworkNamespaces())
+            self.databases = stack.enter_context(Databases(self.names, network=self.network, application=self.app))
             self.cluster.create_namespace(self.namespace)
             stack.callback(self.cluster.delete_namespace, self.namespace)
             stack.callback(self._remove_objects)
-            self.cluster.apply(self._secret())
+            self.cluster.apply(self.credentials())
             self.publish()
             self._stack = stack.pop_all()
         return self
@@ -51,14 +52,41 @@ class DatabaseScene(Scene):
 
     def policy_manifest(self, name: str = "", **spec: Any) -> Json:
         """The policy over all regions, with the promotion step `db`."""
-        clusters = [{"region": item.name, "url": item.patroni_url} for item in self.databases]
+        return super().policy_manifest(name, **{"promotion": self.promotion(), **spec})
+
+    def promotion(self, *, hosts: bool = False) -> Json:
+        """The policy's `promotion`. With `hosts` it names the databases' hosts, which agents need."""
+        clusters = [
+            {"region": item.name, "url": item.patroni_url, **({"host": item.address} if hosts else {})}
+            for item in self.databases
+        ]
         patroni = {"clusters": clusters, "credentialsSecretRef": {"name": CREDENTIALS}}
-        step = {"name": "db", "type": "Patroni", "timeout": "30s", "patroni": patroni}
-        return super().policy_manifest(name, **{"promotion": {"steps": [step]}, **spec})
+        return {"steps": [{"name": "db", "type": "Patroni", "timeout": "30s", "patroni": patroni}]}
+
+    def grant(self) -> None:
+        """Do what a user does who gives Regent this one Secret and nothing more."""
+        meta = {"name": "regent-patroni", "namespace": self.namespace}
+        rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [CREDENTIALS], "verbs": ["get"]}
+        api = "rbac.authorization.k8s.io"
+        role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": [rule]}
+        binding = {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": "regent-patroni"},
+            "subjects": [{"kind": "ServiceAccount", "name": "regent", "namespace": "regent-system"}],
+        }
+        self.cluster.apply([role, binding])
 
     def writer(self, *, interval: float = 0.02, first: int = 1) -> WriterLoop:
         """A client that writes increasing integers through the gateway."""
         return WriterLoop(self.gateway.url, host=self.host, interval=interval, first=first)
+
+    def neighbour(self, name: str, *, interval: float = 0.05, first: int) -> WriterLoop:
+        """A client inside a region, which writes to the database there past the gateway, whatever is cut."""
+        database = self.databases[name]
+        url = f"http://127.0.0.1:{database.app_port}"
+        return WriterLoop(url, interval=interval, first=first, namespace=database.namespace)
 
     def primary(self) -> Database:
         """The one database that takes writes; AssertionError when it is not exactly one."""
@@ -67,7 +95,8 @@ class DatabaseScene(Scene):
             raise AssertionError(f"primaries are {[item.name for item in found]}")
         return found[0]
 
-    def _secret(self) -> Json:
+    def credentials(self) -> Json:
+        """The Secret with the credentials of Patroni's REST API."""
         secrets = self.databases.secrets
         return {
             "apiVersion": "v1",

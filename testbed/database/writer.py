@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-from testbed.network import spawn
+from testbed.network import NetworkNamespace, spawn
 from testbed.network.processes import stop
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,8 +87,35 @@ class Writes:
         return Writes(write for write in self.writes if write.sent >= time)
 
 
+def fewest_turns(writes: Iterable[Write]) -> int:
+    """How often the role of primary must have moved at the least, for these acknowledgements to be those of one
+    primary at a time.
+
+    A write was committed at some moment between being sent and being answered. Two primaries at a time show as more
+    turns than there were promotions: their acknowledgements alternate, however the moments are chosen.
+    """
+    accepted = [write for write in writes if write.acknowledged]
+    regions = {write.region for write in accepted}
+    return min((_turns(accepted, first) for first in regions), default=0)
+
+
+def _turns(accepted: Iterable[Write], region: str) -> int:
+    """As `fewest_turns`, with the first of all primaries given. Each primary stays for as long as the others' answers
+    allow: leaving earlier never saves a turn."""
+    left = list(accepted)
+    turns = 0
+    while others := [write for write in left if write.region != region]:
+        until = min(others, key=lambda write: write.done)
+        left = [write for write in left if write.region != region or write.sent > until.done]
+        region, turns = until.region, turns + 1
+    return turns
+
+
 class WriterLoop:
-    """Context manager: writes `first`, `first + 1`, … to the writer service at `url`, one each `interval` seconds."""
+    """Context manager: writes `first`, `first + 1`, … to the writer service at `url`, one each `interval` seconds.
+
+    With `namespace` the client runs inside it: it reaches that region whatever becomes of its link.
+    """
 
     def __init__(
         self,
@@ -99,10 +126,13 @@ class WriterLoop:
         timeout: float = 1.0,
         first: int = 1,
         count: int = 1_000_000,
+        namespace: NetworkNamespace | None = None,
     ) -> None:
         self._timeout = timeout
         self._argv = [sys.executable, "-m", "testbed.database.client", url, f"--host={host}", f"--interval={interval}"]
         self._argv += [f"--timeout={timeout}", f"--first={first}", f"--count={count}"]
+        if namespace is not None:
+            self._argv = namespace.command(self._argv)
         self._writes: list[Write] = []
         self._changed = threading.Condition()
         self._ended = False

@@ -7,17 +7,15 @@ or the demo fails.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from testbed.controlplane import Component, ControlPlane
 from testbed.demo import story
+from testbed.demo.narrator import Narrator, perform
 from testbed.demo.observer import Observer
 from testbed.gateway import TraefikGateway
 from testbed.load import ClientLoop
@@ -41,23 +39,8 @@ PATIENCE = 60.0
 """Seconds after which the demo gives up waiting for traffic to move."""
 
 
-class Demo:
-    """Plays the story, and says at each step what is waited for."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    @contextmanager
-    def step(self, text: str) -> Iterator[None]:
-        """Say what is waited for, and how long it took."""
-        click.echo(f"[{time.monotonic() - self._began:5.1f} s] {text} … ", nl=False)
-        began = time.monotonic()
-        yield
-        click.echo(f"{time.monotonic() - began:.1f} s")
-
-    def say(self, text: str = "") -> None:
-        """Print a line."""
-        click.echo(text)
+class Demo(Narrator):
+    """Plays the story."""
 
     def play(self, *, keep: bool) -> None:
         """Play it all; raises when traffic does not move."""
@@ -74,7 +57,7 @@ class Demo:
             with self.step("Starting two replicas of the operator with the chart's account and arguments"):
                 replicas = stack.enter_context(OperatorReplicas(installation, restart=Restart.ALWAYS))
                 stack.push(
-                    lambda _kind, error, _trace: self._last_words(replicas) if isinstance(error, Exception) else None
+                    lambda _kind, error, _trace: self.last_words(replicas) if isinstance(error, Exception) else None
                 )
             self.say(f"          leader: {replicas.leader().name}, standby: {replicas.standby().name}")
             with self.step("Applying 3 Regions and a FailoverPolicy; waiting until the policy is adopted and proved"):
@@ -88,18 +71,14 @@ class Demo:
                 clients.wait_served_by("eu-west-1", timeout=10.0, since=first.sent + CALM)
             self._fail_over(scene, observer, clients)
             self._fail_back(scene, observer, clients)
-            self._tables(scene)
+            for what in (["regions"], ["fpol", "-A"], ["fo", "-A"]):
+                self.show(scene, *what)
             total = clients.timeline()
             by_region = ", ".join(f"{count} by {name}" for name, count in total.by_region().items())
             self.say(f"\n{len(total.records)} requests in all: {by_region}, {total.lost} lost.")
             self.say(f"Traffic moved twice, as the clients saw it. {time.monotonic() - self._began:.0f} s in all.")
             if keep:
                 self._keep(plane, gateway, scene)
-
-    def _last_words(self, replicas: OperatorReplicas) -> None:
-        """What the operator logged, when the demo ends badly."""
-        for member in replicas:
-            click.echo(f"\n--- {member.name}\n{member.tail(15)}", err=True)
 
     def _build(self) -> None:
         click.echo("Programs (built from pinned Go modules on the first run, about 15 minutes):")
@@ -158,13 +137,6 @@ class Demo:
             self.say(line)
         self.say(story.summary(timeline, since=since, until=time.monotonic()))
 
-    def _tables(self, scene: Scene) -> None:
-        kubectl, kubeconfig = str(scene.cluster.kubectl), str(scene.cluster.kubeconfig)
-        for what in (["regions"], ["fpol", "-A"], ["fo", "-A"]):
-            self.say(f"\n$ kubectl get {' '.join(what)}")
-            argv = [kubectl, "--kubeconfig", kubeconfig, "get", *what]
-            self.say(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.rstrip())
-
     def _keep(self, plane: ControlPlane, gateway: TraefikGateway, scene: Scene) -> None:
         self.say("\nKEEP=1: everything goes on running until Ctrl-C. In another terminal:")
         self.say(f"  export KUBECONFIG={plane.kubeconfig}")
@@ -181,13 +153,4 @@ class Demo:
 @click.option("--keep", is_flag=True, default=os.environ.get("KEEP", "") not in ("", "0"), help="Leave it running.")
 def demo(keep: bool) -> None:
     """A region dies, Regent moves its traffic to another one and returns it later; needs root."""
-    if os.geteuid() != 0:
-        raise click.ClickException("the demo makes network namespaces: run it as root (sudo make demo)")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: everything is taken down
-    try:
-        Demo().play(keep=keep)
-    except (AssertionError, OSError, RuntimeError) as error:  # TimeoutError is an OSError
-        raise click.ClickException(f"{type(error).__name__}: {error}") from error
-    except KeyboardInterrupt:
-        click.echo("\nStopped; everything is removed.")
-        raise SystemExit(0 if keep else 130) from None
+    perform(lambda: Demo().play(keep=keep), interrupted=0 if keep else 130)

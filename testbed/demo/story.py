@@ -11,6 +11,8 @@ from testbed.demo.observer import Observer, Sighting
 from testbed.load import Timeline
 
 Json = dict[str, Any]
+QUIET = frozenset({"Accept", "Observe", "Recheck", "Decide", "Snapshot", "Approve", "Stabilize"})
+"""Steps that a timeline leaves out: what is seen and decided before anything is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,15 @@ def tell(
     status = run["status"]
     add = moments.append
     if status.get("detectionTime"):
-        add(Moment(_monotonic(status["detectionTime"]), f"first failed probe of {source}", "journal"))
+        add(Moment(monotonic_of(status["detectionTime"]), f"first failed probe of {source}", "journal"))
     verdict = observer.first("regions", lambda obj: _is(obj, source) and _health(obj) == "Unreachable", since=since)
     if verdict is not None and fault:
         add(Moment(verdict.time, f"verdict: {source} is Unreachable", "watch"))
     steps = {step["name"]: step for step in status.get("steps", [])}
     reason = f"decided: {status.get('trigger')}, {source} → {to}, run {run['metadata']['name']}"
-    add(Moment(_monotonic(status["startTime"]), reason, "journal"))
+    add(Moment(monotonic_of(status["startTime"]), reason, "journal"))
     if (steps.get("Commit") or {}).get("completionTime"):
-        add(Moment(_monotonic(steps["Commit"]["completionTime"]), f"committed: epoch {status['epoch']}", "journal"))
+        add(Moment(monotonic_of(steps["Commit"]["completionTime"]), f"committed: epoch {status['epoch']}", "journal"))
     written = observer.first("httproutes", lambda obj: _weight_on(obj, to), since=since)
     if written is not None:
         add(Moment(written.time, f"weights written: {to} has all", "watch"))
@@ -46,7 +48,7 @@ def tell(
     answered = clients.first_good(to, after=since)
     if answered is not None:
         add(Moment(answered.done, f"first good answer from {to}", "client"))
-    add(Moment(_monotonic(status["completionTime"]), f"run {status['phase']}: proved through the gateway", "journal"))
+    add(Moment(monotonic_of(status["completionTime"]), f"run {status['phase']}: proved through the gateway", "journal"))
     return sorted(moments, key=lambda moment: moment.time)
 
 
@@ -58,13 +60,13 @@ def add_accepted(moments: list[Moment], observer: Observer, written: Sighting) -
         moments.append(Moment(accepted.time, "gateway accepted the weights", "watch"))
 
 
-def lines(moments: list[Moment]) -> list[str]:
-    """The timeline as text, in milliseconds after its first row."""
-    start = moments[0].time
+def lines(moments: list[Moment], *, start: float | None = None) -> list[str]:
+    """The timeline as text, in milliseconds after `start`, or after its first row."""
+    start = moments[0].time if start is None else start
     return [f"  {(moment.time - start) * 1000:8.0f} ms  {moment.what:<62} ({moment.source})" for moment in moments]
 
 
-def _monotonic(text: str) -> float:
+def monotonic_of(text: str) -> float:
     """An RFC 3339 time on this machine's monotonic clock."""
     wall = dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
     return wall - time.time() + time.monotonic()

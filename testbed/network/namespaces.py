@@ -19,10 +19,14 @@ Needs root, or `python -m testbed.network -- COMMAND`, which enters user, networ
 
 from __future__ import annotations
 
+import ctypes
+import os
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +38,7 @@ from testbed.network.processes import spawn
 from testbed.network.subnets import Subnet, claim, remove_namespace
 
 _HUB, _HOST, _FIRST_REGION, _LAST_REGION = 1, 254, 2, 250
+_CLONE_NEWNET = 0x40000000
 
 
 class NetworkNamespace:
@@ -70,6 +75,13 @@ class NetworkNamespace:
     def run(self, argv: Sequence[str]) -> str:
         """Run a program inside to its end and return its output."""
         return run(self.command(argv))
+
+    def listen(self) -> socket.socket:
+        """A socket that listens at 127.0.0.1 inside, for a server that runs out here: it needs no link to be reached,
+        as a neighbour within the region does not."""
+        # In a thread of its own, which ends with it: a thread never comes back from a namespace by itself.
+        with ThreadPoolExecutor(max_workers=1) as inside:
+            return inside.submit(_listen_in, Path("/run/netns") / self.full_name).result()
 
     def cut(self) -> float:
         """Take the link down: silence for everybody, in both directions."""
@@ -228,6 +240,17 @@ class NetworkNamespaces:
         ip([f"neigh replace {member.address} lladdr {mac} dev {subnet.link_name} nud permanent"])
         self._members[name] = member
         return member
+
+
+def _listen_in(namespace: Path) -> socket.socket:
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(descriptor, _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"the namespace {namespace} cannot be entered")
+    finally:
+        os.close(descriptor)
+    return socket.create_server(("127.0.0.1", 0))
 
 
 def _mac(subnet: Subnet, host: int) -> str:

@@ -7,6 +7,7 @@ nothing is passed on and nothing is refused: connections stand open in silence, 
 from __future__ import annotations
 
 import contextlib
+import secrets
 import selectors
 import socket
 import threading
@@ -22,17 +23,22 @@ CHUNK = 65_536
 
 
 class Link:
-    """A relay to the API server of `kubeconfig`. `kubeconfig` of the link leads through it."""
+    """A relay to the API server of `kubeconfig`. `kubeconfig` of the link leads through it.
 
-    def __init__(self, kubeconfig: Path, directory: Path) -> None:
+    `listener`: where it is dialled, when that is not here: a socket inside another network namespace.
+    """
+
+    def __init__(self, kubeconfig: Path, directory: Path, *, listener: socket.socket | None = None) -> None:
         config = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
         [cluster] = config["clusters"]
         server = urlsplit(cluster["cluster"]["server"])
         self._target = (server.hostname or "", server.port or 443)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        cluster["cluster"]["server"] = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        address, port = self._listener.getsockname()
+        cluster["cluster"]["server"] = f"https://{address}:{port}"
         cluster["cluster"].setdefault("tls-server-name", server.hostname)
-        self.kubeconfig = directory / f"link-{self._listener.getsockname()[1]}.kubeconfig"
+        # Two namespaces may give out the same port.
+        self.kubeconfig = directory / f"link-{port}-{secrets.token_hex(3)}.kubeconfig"
         self.kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
         self.kubeconfig.chmod(0o600)
         self._whole = threading.Event()

@@ -97,10 +97,15 @@ def operators(stage: Stage) -> Iterator[OperatorReplicas]:
     """Two replicas with the chart's account and arguments; nothing may be refused to them, and nothing may crash."""
     with OperatorReplicas(stage.installation) as replicas:
         yield replicas
-        for member in replicas:
-            refused = [line for line in member.log_text().splitlines() if any(word in line for word in FORBIDDEN)]
-            assert not refused, f"the chart's rights do not do for {member.name}: {refused[:5]}"
-            assert not any(word in member.log_text() for word in CRASHES), member.tail(60)
+        claim_logs(replicas)
+
+
+def claim_logs(replicas: OperatorReplicas) -> None:
+    """Nothing was refused to them, and nothing crashed."""
+    for member in replicas:
+        refused = [line for line in member.log_text().splitlines() if any(word in line for word in FORBIDDEN)]
+        assert not refused, f"the chart's rights do not do for {member.name}: {refused[:5]}"
+        assert not any(word in member.log_text() for word in CRASHES), member.tail(60)
 
 
 MakeScene = Callable[..., Scene]

@@ -1,14 +1,16 @@
-"""How long PostgreSQL takes no writes in a planned switchover, and what is lost, by the Patroni driver alone.
+"""How long PostgreSQL takes no writes in a planned switchover, and what is lost.
 
-Two regions, a client for each side that writes 50 integers a second, nothing of the operator and no gateway between:
-what a run adds (its journal, the gateway's new weights) is measured by the failover benchmark. Three orders take turns,
-so that they meet the same load:
+First the driver alone: two regions, a client for each side that writes 50 integers a second, nothing of the operator
+and no gateway between. Three orders take turns, so that they meet the same load:
 
 - final: what a run does: demote, wait until the driver's `sync` says that the final position is replayed, promote;
 - plain: the same, but wait for the old primary as Patroni counts it: 200 from /standby-leader, and all replayed;
 - killed: the old primary's processes are killed, the other side is promoted at once, the old one rejoins.
 
-    python -m tests.perf.database_bench --runs 20
+Then all of it: Switchovers by the operator, from a Failover object to the gateway's new weights, and one client that
+writes through the gateway.
+
+    python -m tests.perf.database_bench --runs 20 --whole 20
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from regent.adapters.clock import SystemClock
@@ -26,12 +29,19 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep, StepKind
 from regent.domain.failover.roles import Role
+from regent.engine.records import time_of
+from testbed.controlplane import ControlPlane
 from testbed.database import Database, Databases, WriterLoop
+from testbed.database.scene import DatabaseScene
+from testbed.gateway import TraefikGateway
 from testbed.network import NetworkNamespaces
+from testbed.operator import OperatorReplicas, install
+from testbed.scene import eventually, failover
 from tests.perf.figures import Distribution, save, say, table
 
 NAMES = ("eu-west-1", "eu-central-1")
 RUN = "bench/bench/uid"
+SETTINGS = {"failover": {"startupGrace": "1s"}, "egress": {"allowLoopback": True}}
 LOOK = 0.1
 """Seconds between two looks, as in a run."""
 
@@ -56,6 +66,7 @@ class Figures:
     demoted: list[float] = field(default_factory=list)
     synced: list[float] = field(default_factory=list)
     promoted: list[float] = field(default_factory=list)
+    shifted: list[float] = field(default_factory=list)
     acknowledged: int = 0
     lost: int = 0
 
@@ -154,18 +165,68 @@ async def run(databases: Databases, runs: int) -> dict[str, Figures]:
     return by_order
 
 
+def whole(runs: int) -> Figures:
+    """Switchovers by the operator, to and fro, with a client behind the gateway."""
+    figures = Figures()
+    with ExitStack() as stack:
+        plane = stack.enter_context(ControlPlane.start(name="database-bench"))
+        installation = install(plane, settings=SETTINGS)
+        gateway = stack.enter_context(TraefikGateway(plane))
+        scene = stack.enter_context(DatabaseScene(plane, gateway, list(NAMES)))
+        scene.grant()
+        stack.enter_context(OperatorReplicas(installation))
+        scene.apply_regions()
+        scene.apply_policy(safety={"cooldown": "0s"}, failback={"mode": "Never"})
+        scene.wait_adopted(timeout=60)
+        for number in range(runs):
+            _switch_over(scene, number, figures)
+            say(f"{number + 1}/{runs} whole: {figures.pauses[-1]:.2f} s without writes, {figures.lost} lost so far")
+    return figures
+
+
+def _switch_over(scene: DatabaseScene, number: int, figures: Figures) -> None:
+    source = scene.primary()
+    to = next(database for database in scene.databases if database is not source)
+    eventually(
+        lambda: any(row.get("eligible") for row in scene.status().get("candidates") or []),
+        what="a region that could take over",
+        timeout=60,
+    )
+    with scene.writer(first=1 + number * 10**5) as writer:
+        first = writer.wait_acknowledged_by(source.name, timeout=20)
+        writer.wait_acknowledged_by(source.name, timeout=20, since=first.sent + 0.5)
+        order = {"type": "Switchover", "from_": source.name, "to": to.name}
+        scene.cluster.apply(failover(scene.app, namespace=scene.namespace, name=f"bench-{number}", **order))
+        served = writer.wait_acknowledged_by(to.name, timeout=60, since=first.sent)
+        writer.wait_acknowledged_by(to.name, timeout=20, since=served.sent + 0.5)
+    writes = writer.writes()
+    figures.pauses.append(writes.pause())
+    figures.acknowledged += len(writes.acknowledged)
+    figures.lost += len(writes.lost(to.numbers()))
+    run = scene.wait_run(number=number + 1, timeout=60)
+    times = {step["name"]: time_of(step.get("completionTime")) or 0.0 for step in run["status"]["steps"]}
+    figures.demoted.append(times["Isolate"] - times["Commit"])
+    figures.synced.append(times["FinalSync"] - times["Isolate"])
+    figures.promoted.append(times["Promote/db"] - times["FinalSync"])
+    figures.shifted.append(times["Shift"] - times["Promote/db"])
+
+
 def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(prog="python -m tests.perf.database_bench")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=20, help="of each order, by the driver alone")
+    parser.add_argument("--whole", type=int, default=20, help="Switchovers by the operator")
     arguments = parser.parse_args()
     with NetworkNamespaces() as network, Databases(NAMES, network=network) as databases:
         by_order = asyncio.run(run(databases, arguments.runs))
+    if arguments.whole:
+        by_order["whole"] = whole(arguments.whole)
     header = ["", "runs", "p50", "p95", "p99", "max"]
     rows = []
     for order, figures in by_order.items():
         parts = {"": figures.pauses, ": demoted": figures.demoted, ": synced": figures.synced}
-        parts[": promoted"] = figures.promoted
+        parts |= {": promoted": figures.promoted, ": shifted": figures.shifted}
+        parts = {part: values for part, values in parts.items() if values}
         rows += [[order + name, *Distribution.of(values).row(scale=1, digits=2)] for name, values in parts.items()]
     table("Seconds without writes, and the parts of the driver", header, rows)
     counts = [[order, str(figures.acknowledged), str(figures.lost)] for order, figures in by_order.items()]

@@ -81,7 +81,11 @@ class AgentIsolation:
         if found.proved:
             log.info("Isolated: %s", found.message, extra={"object": policy.key, "region": region})
         return IsolationState(
-            proved=found.proved, possible=found.possible, message=found.message, retry_after=found.retry_after
+            proved=found.proved,
+            possible=found.possible,
+            message=found.message,
+            retry_after=found.retry_after,
+            asked=found.standing is Standing.ASKED,
         )
 
     async def _look(self, region: str) -> Presence | None:

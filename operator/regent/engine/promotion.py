@@ -79,6 +79,9 @@ class IsolationState:
     """For people: what is known, and what is waited for."""
     retry_after: float = 1.0
     """Seconds until it is worth asking again."""
+    asked: bool = False
+    """An agent is connected and has been asked, and has not said yet that it is done: it may never be, where what it
+    has to stop does not answer it either."""
 
 
 class NoDrivers:

@@ -115,6 +115,56 @@ async def test_an_agents_proof_lets_the_promotion_go_on() -> None:
     assert world.isolation.asked[0] == EU
 
 
+async def test_an_agent_that_is_connected_and_does_not_get_it_done_needs_a_person() -> None:
+    world = furnished()
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.away.add(EU)
+    world.isolation.state = IsolationState(proved=False, possible=True, message="the agent is asked", asked=True)
+    await world.visit(times=10)
+    assert world.run("shop-1")["status"]["phase"] == "Running", "it gets its time"
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=10)
+    assert world.run("shop-1")["status"]["phase"] == "Paused"
+    assert "acceptDataLoss" in world.condition("ActionRequired")["message"]
+    assert world.steps.effects == []
+    world.isolation.state = IsolationState(proved=True, possible=True, message="done after all")
+    await world.visit(times=40)
+    assert world.run("shop-1")["status"]["phase"] == "Succeeded"
+
+
+async def test_an_old_side_that_came_back_in_time_hands_over_what_it_has_before_the_other_is_promoted() -> None:
+    world = furnished()
+    await world.visit()
+    world.tracker.down(EU)  # its clients cannot reach it; its database answers
+    world.steps.behind = 4096
+    await world.visit(times=10)
+    assert world.run("shop-1")["status"]["currentStep"] == "FinalSync"
+    assert world.steps.active("db") == [], "promoted although the old side still had writes to hand over"
+    world.steps.behind = 0
+    await world.visit(times=40)
+    status = world.run("shop-1")["status"]
+    assert status["phase"] == "Succeeded"
+    assert world.steps.active("db") == [US]
+    assert "estimatedDataLoss" not in status
+
+
+async def test_an_old_side_that_hands_nothing_over_is_left_after_a_while_and_the_loss_is_told() -> None:
+    world = furnished()
+    await world.visit()
+    world.tracker.down(EU)
+    world.steps.behind = 4096
+    await world.visit(times=10)
+    world.clock.advance(11)
+    world.tracker.fresh()
+    await world.visit(times=40)
+    status = world.run("shop-1")["status"]
+    assert status["phase"] == "Succeeded"
+    assert world.steps.active("db") == [US]
+    assert "bytes behind" in status["estimatedDataLoss"]
+
+
 async def test_best_effort_fencing_does_not_keep_clients_waiting() -> None:
     world = furnished(safety={"fencing": "BestEffort"})
     await world.visit()

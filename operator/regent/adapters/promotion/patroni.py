@@ -149,17 +149,9 @@ class PatroniDriver:
         if old.identifier != new.identifier:
             raise self._mismatch(source, old.identifier, to, new.identifier)
         behind = None if old.position is None or new.position is None else max(0, old.position - new.position)
-        if judge(old).role is not Role.STANDBY or not old.recovering:
-            message = f"the final position of {source} is not known yet: {judge(old).message}"
-            return SyncState(done=False, message=message, behind=behind)
-        if not old.streaming:
-            message = f"{source} is in recovery and does not stream yet: it may still be replaying WAL of its own"
-            return SyncState(done=False, message=message, behind=behind)
-        other = await self._other_history(source, old, to, new)
-        if other:
-            return SyncState(done=False, message=other, behind=behind)
-        if behind is None or behind > 0:
-            return SyncState(done=False, message=f"{to} has {behind} bytes of WAL to replay", behind=behind)
+        waits = await self._not_in_step(source, old, to, new, behind)
+        if waits:
+            return SyncState(done=False, message=waits, behind=behind, loss=str(self._loss(source, new)))
         return SyncState(done=True, message=f"{to} has replayed all of {source}, up to {new.position}", behind=0)
 
     async def estimate_loss(self, source: str, to: str) -> Loss:
@@ -341,6 +333,17 @@ class PatroniDriver:
         if old.timeline is not None and new.timeline is not None and new.timeline > old.timeline:
             return f"{source} is on timeline {old.timeline}, {to} on {new.timeline}"
         return ""
+
+    async def _not_in_step(self, source: str, old: Seen, to: str, new: Seen, behind: int | None) -> str:
+        """Say what is missing until `to` is known to have all of `source`; "": nothing. The order is the ADR's."""
+        if judge(old).role is not Role.STANDBY or not old.recovering:
+            return f"the final position of {source} is not known yet: {judge(old).message}"
+        if not old.streaming:
+            return f"{source} is in recovery and does not stream yet: it may still be replaying WAL of its own"
+        other = await self._other_history(source, old, to, new)
+        if other:
+            return other
+        return f"{to} has {behind} bytes of WAL to replay" if behind is None or behind > 0 else ""
 
     async def _configure(self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence) -> None:
         """Write the role and the fence in one change."""

@@ -24,6 +24,8 @@ STABILIZE, REVERSE, FINALIZE, ROLL_BACK = "Stabilize", "Reverse", "Finalize", "R
 
 BEST_EFFORT = 2.0
 """Seconds that an unplanned run spends on demoting an old side when no proof is demanded: clients are waiting."""
+CATCH_UP = 10.0
+"""Seconds that an unplanned run spends on an old side that was demoted after all, so that nothing of it is lost."""
 PATIENCE = 30.0
 """Seconds for a step without a time-out of its own."""
 
@@ -106,6 +108,8 @@ def allowed(step: str, options: RunOptions, course: Course) -> float:
         return next((item.timeout for item in options.promotion if item.name == name), PATIENCE)
     if kind == ISOLATE and not course.planned and options.fencing is not Fencing.REQUIRED:
         return BEST_EFFORT
+    if kind == FINAL_SYNC and not course.planned:
+        return CATCH_UP
     if kind in (ISOLATE, FINAL_SYNC):
         return max([PATIENCE, *(item.timeout for item in options.promotion)])
     return PATIENCE

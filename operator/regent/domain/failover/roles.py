@@ -53,3 +53,5 @@ class SyncState:
     message: str = ""
     behind: int | None = None
     """Bytes (or the step's own unit) still missing; None: not known."""
+    loss: str = ""
+    """For people: what going on now may lose; "": what `message` says."""

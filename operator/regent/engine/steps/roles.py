@@ -7,11 +7,12 @@ promotion was seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from regent.domain.conditions import Condition
-from regent.domain.failover.course import PROMOTE, SHIFT
+from regent.domain.failover.course import PROMOTE, SHIFT, allowed
 from regent.domain.failover.options import Fencing, TransitionType
 from regent.domain.failover.roles import Role, RoleState
 from regent.domain.times import rfc3339_micro
@@ -108,14 +109,17 @@ class Isolate:
         message = "; ".join(state.message for state in states)
         if all(state.proved for state in states):
             return Done(message=message, condition=Condition("Fenced", "True", "AgentIsolated", message))
-        return self._without_proof(work, states, f"{_listed(active)}; {message}")
+        return self._without_proof(work, name, states, f"{_listed(active)}; {message}")
 
-    def _without_proof(self, work: Work, states: Sequence[IsolationState], message: str) -> Outcome:
+    def _without_proof(self, work: Work, name: str, states: Sequence[IsolationState], message: str) -> Outcome:
         required = work.options.fencing is Fencing.REQUIRED
         if work.spec.accept_data_loss:
             text = f"not proved, accepted by spec.control.acceptDataLoss: {message}"
             return Done(message=text, condition=Condition("Fenced", "False", "AcceptedByUser", text))
-        if required and not all(state.possible or state.proved for state in states):
+        # An agent that is connected and does not get it done needs a person's eyes: its silence will never come.
+        in_vain = work.draft.running_for(name) > allowed(name, work.options, work.course)
+        hopeless = [state for state in states if not (state.proved or state.possible) or (state.asked and in_vain)]
+        if required and hopeless:
             what = "Fence the region by hand and set spec.control.acceptDataLoss: true on this Failover, or wait"
             return Held(reason="FencingNotProved", message=f"{message}. {what}")
         retry = min(state.retry_after for state in states) if required else LOOK_AGAIN
@@ -159,7 +163,8 @@ def _nothing_to_stop(work: Work) -> Done:
 
 class FinalSync:
     """Waits until the new side has replayed what the old side acknowledged; when the old side is gone, says what may
-    be lost."""
+    be lost. An old side that came back in time to be demoted is waited for a while, whatever the run is called: what it
+    has can still be had."""
 
     async def look(self, work: Work, name: str) -> Outcome:
         """Done when every data step is in step."""
@@ -167,10 +172,10 @@ class FinalSync:
         if not drivers or not work.losing or not work.gaining:
             return Done(message="nothing to replay", skipped=True)
         states = {driver.step.name: await driver.sync(work.source, work.to) for driver in drivers}
-        message = "; ".join(f"{step}: {state.message or state.behind}" for step, state in states.items())
         if all(state.done for state in states.values()):
-            return Done(message=message)
-        if not work.course.planned:
+            return Done(message="; ".join(f"{step}: {state.message}" for step, state in states.items()))
+        message = "; ".join(f"{step}: {state.loss or state.message or state.behind}" for step, state in states.items())
+        if not work.course.planned and not _demoted(work):
             work.draft.edit().put(estimatedDataLoss=message[:256])
             return Done(message=f"the old side is gone, replayed as far as received: {message}")
         return Waiting(message=message, retry_after=LOOK_AGAIN)
@@ -180,10 +185,18 @@ class FinalSync:
 
     def late(self, work: Work, name: str, message: str) -> Outcome:
         """Not in step in time: going on would lose writes."""
-        if work.spec.accept_data_loss:
-            work.draft.edit().put(estimatedDataLoss=message[:256])
-            return Done(message=f"accepted by spec.control.acceptDataLoss: {message}")
-        return Failed(reason="NotInSync", message=message)
+        if work.course.planned and not work.spec.accept_data_loss:
+            return Failed(reason="NotInSync", message=message)
+        work.draft.edit().put(estimatedDataLoss=message[:256])
+        why = "accepted by spec.control.acceptDataLoss" if work.course.planned else "replayed as far as received"
+        return Done(message=f"{why}: {message}")
+
+
+def _demoted(work: Work) -> bool:
+    """Whether the old side answered and was seen passive, so that it can still hand over what it has."""
+    conditions = work.draft.journal.status.get("conditions") or ()
+    fenced: Mapping[str, Any] = next((item for item in conditions if item["type"] == "Fenced"), {})
+    return fenced.get("reason") == "Demoted"
 
 
 class Promote:
