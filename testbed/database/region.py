@@ -103,20 +103,9 @@ class Database:
 
     def launch(self, *, primary: str | None) -> None:
         """Start etcd, Patroni and the writer service without waiting; `primary`: the address of what it follows."""
-        settings = patroni_settings(
-            scope=self._scope,
-            name=f"{self.name}-0",
-            address=self.address,
-            layout=self.layout,
-            binaries=self._programs.postgresql,
-            secrets=self.secrets,
-            primary=primary,
-        )
         self.layout.socket.mkdir()
         shutil.chown(self.layout.socket, USER, USER)
-        self.layout.patroni.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        self.layout.patroni.chmod(0o600)
-        shutil.chown(self.layout.patroni, USER, USER)
+        self._configure(primary)
         # The writer service runs as the user postgres too, who need not be able to read this repository.
         shutil.copyfile(_APP, self.layout.directory / _APP.name)
         self._etcd = self._spawn(etcd_command(self._programs.etcd, self.layout), log="etcd")
@@ -184,6 +173,19 @@ class Database:
         self._run_as_postgres([*argv, "-s", "pause=null"])
         return self.start_patroni()
 
+    def rebuild(self, primary: Database) -> float:
+        """Make a region anew as the standby of another: nothing of its database, nor of its configuration store, is
+        kept. The monotonic time at which it was started; it copies the primary."""
+        self.kill()
+        if self._etcd is not None:
+            self._etcd.kill()
+            stop(self._etcd)
+        for directory in (self.layout.data, self.layout.directory / "etcd"):
+            shutil.rmtree(directory)
+        self._configure(primary.address)
+        self._etcd = self._spawn(etcd_command(self._programs.etcd, self.layout), log="etcd")
+        return self.start_patroni()
+
     # -- looking ------------------------------------------------------------------------------------------------
 
     def status(self, path: str = "/patroni") -> tuple[int, dict[str, Any]]:
@@ -247,6 +249,20 @@ class Database:
             "CREATE TABLE writes (n bigint PRIMARY KEY, region text NOT NULL, at timestamptz NOT NULL DEFAULT now()); "
             f"GRANT SELECT, INSERT ON writes TO {APP_ROLE};"
         )
+
+    def _configure(self, primary: str | None) -> None:
+        settings = patroni_settings(
+            scope=self._scope,
+            name=f"{self.name}-0",
+            address=self.address,
+            layout=self.layout,
+            binaries=self._programs.postgresql,
+            secrets=self.secrets,
+            primary=primary,
+        )
+        self.layout.patroni.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        self.layout.patroni.chmod(0o600)
+        shutil.chown(self.layout.patroni, USER, USER)
 
     def _start_app(self) -> None:
         conninfo = f"host={self.layout.socket} dbname=postgres user={APP_ROLE} connect_timeout=2"

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from testbed.database.cluster import Databases
+from testbed.database.environment import DatabaseError
 from testbed.database.region import Database
 from testbed.database.writer import WriterLoop
 from testbed.gateway import Backend
@@ -94,6 +95,14 @@ class DatabaseScene(Scene):
         if len(found) != 1:
             raise AssertionError(f"primaries are {[item.name for item in found]}")
         return found[0]
+
+    def alike(self) -> bool:
+        """Whether all databases answer, and have the same integers."""
+        try:
+            first, *others = [database.numbers() for database in self.databases]
+        except DatabaseError:
+            return False  # one of them is being started
+        return all(numbers == first for numbers in others)
 
     def credentials(self) -> Json:
         """The Secret with the credentials of Patroni's REST API."""

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from testbed.controlplane import Component, ControlPlane
-from testbed.database import Database, WriterLoop, Writes
+from testbed.database import WriterLoop, Writes
 from testbed.database.environment import patroni_environment, postgresql_binaries
 from testbed.database.scene import DatabaseScene
 from testbed.demo import story
@@ -125,15 +125,14 @@ class DatabaseDemo(Narrator):
         return run
 
     def _come_back(self, scene: DatabaseScene) -> None:
-        self.say(f"\n=== {CENTRAL} is started again; by its own configuration store it is still the primary")
+        self.say(f"\n=== {CENTRAL} is started again; it takes itself for the primary, and promotes itself")
         database = scene.databases[CENTRAL]
         database.start_patroni()
         with self.step("Waiting for Regent to say what it has that the new primary does not"):
             report = eventually(lambda: self._report(scene), what="the divergence to be reported", timeout=PATIENCE)
         self.say(f"          {report}")
-        with self.step(f'kubectl annotate fpol shop regent.dev/rejoin="{CENTRAL}"; waiting until it follows'):
-            annotation = {"metadata": {"annotations": {"regent.dev/rejoin": CENTRAL}}}
-            scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), annotation)
+        with self.step(f"Making it anew from {WEST}, as it says; waiting until Regent takes it back as a standby"):
+            database.rebuild(scene.databases[WEST])
             database.wait_role("standby-leader", timeout=PATIENCE)
             database.wait_streaming(timeout=PATIENCE)
             eventually(lambda: not scene.status().get("rejoin"), what="the region to be taken back", timeout=PATIENCE)
@@ -172,7 +171,7 @@ class DatabaseDemo(Narrator):
         """The list of acknowledged writes against what the databases have."""
         self.say("\n=== The list: every integer that a client was told is written, against both databases")
         databases = list(scene.databases)
-        eventually(lambda: _equal(databases), what="both databases to have the same integers", timeout=PATIENCE)
+        eventually(scene.alike, what="both databases to have the same integers", timeout=PATIENCE)
         present = databases[0].numbers()
         moved = story.monotonic_of(unplanned["status"]["startTime"])
         lost = writes.lost(present)
@@ -193,11 +192,6 @@ class DatabaseDemo(Narrator):
                 f"there although refused: {len(back)}"
             )
         self.say("  nothing was lost in the planned move, and no more than was told in the unplanned one")
-
-
-def _equal(databases: list[Database]) -> bool:
-    first, *others = [database.numbers() for database in databases]
-    return all(numbers == first for numbers in others)
 
 
 @click.command("demo-database")

@@ -32,6 +32,8 @@ log = logging.getLogger("regent.rejoin")
 SEQUENCE = 100_000
 """Sequence of the fences of rejoining: above every step of the run that left the region, in the same epoch."""
 RETRY = 2.0
+STUCK = "needs a person: "
+"""How the message about a region begins that no annotation brings back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Rejoin:
             if message is not None:
                 left.append({"region": row["region"], "message": message[:1024]})
         await self._write(context, left)
-        said = [f"{row['region']}: {row['message']}" for row in left if REJOIN_ANNOTATION in str(row["message"])]
+        said = [f"{row['region']}: {row['message']}" for row in left if _needs_person(str(row["message"]))]
         return Rejoining("; ".join(said), RETRY if left else None)
 
     async def _region(self, context: Context, region: str) -> str | None:
@@ -95,7 +97,12 @@ class Rejoin:
                 fence = Fence(context.state.epoch, self._leadership.transitions, SEQUENCE + place)
                 active = context.state.active_region
                 await driver.demote(region, successor=active, fence=fence, run=_text(context))
-        except (ClusterError, PromotionProblemError, FencedOffError) as error:
+        except PromotionProblemError as error:
+            message = f"{STUCK}{error}"
+            if not _shown(context.policy, region, message):
+                self._tell(context, error.reason, f"{region}: {message}")
+            return message
+        except (ClusterError, FencedOffError) as error:
             return f"cannot be demoted yet: {error}"
         return f"{', '.join(driver.step.name for driver in busy)} told to stand by"
 
@@ -120,6 +127,10 @@ class Rejoin:
 
 def _passive(state: RoleState | None) -> bool:
     return state is not None and state.role in PASSIVE
+
+
+def _needs_person(message: str) -> bool:
+    return REJOIN_ANNOTATION in message or message.startswith(STUCK)
 
 
 def _shown(policy: Mapping[str, Any], region: str, message: str) -> bool:

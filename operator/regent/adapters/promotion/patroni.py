@@ -20,10 +20,12 @@ from regent.adapters.promotion.patroni_positions import Loss, Positions, Track, 
 from regent.adapters.promotion.patroni_state import (
     FENCE_KEY,
     Address,
+    Fork,
     PatroniSettings,
     Seen,
-    common_point,
+    fork_of,
     judge,
+    promoted_itself,
     replacing,
     standby_snapshot,
 )
@@ -121,6 +123,7 @@ class PatroniDriver:
         if (current.get("host"), current.get("port", 5432)) == (address.host, address.port):
             return
         await self._same_database(region, seen, successor)
+        await self._same_timeline(region, seen, successor)
         slot = self._settings.clusters[region].slot
         wanted: dict[str, Any] = {"host": address.host, "port": address.port}
         if slot or current.get("primary_slot_name"):
@@ -175,17 +178,14 @@ class PatroniDriver:
         if seen.recovering is not False or promoted.recovering is not False or seen.position is None:
             # A primary that died is started in recovery and promoted anew: its position is not final before that.
             raise UnavailableError(f"what {region} wrote is not known yet: {judge(seen).message}")
-        own, history = await asyncio.gather(self._history(region), self._history(active))
-        fork = common_point(seen, own, promoted, history)
-        if fork is None:
-            # Patroni writes its history a moment after the promotion.
-            raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
-        if seen.position <= fork:
-            return ""
-        return (
-            f"{region} wrote {seen.position - fork} bytes of WAL on timeline {seen.timeline} that {active}, which was "
-            f"promoted at position {fork}, does not have; they are undone when it follows {active}"
+        fork = await self._fork(region, seen, active, promoted)
+        wrote = (
+            f"{region} wrote {seen.position - fork.position} bytes of WAL on timeline {seen.timeline} that {active}, "
+            f"which was promoted at position {fork.position}, does not have"
         )
+        if promoted_itself(seen, fork):
+            raise self._rebuild(region, seen, active, wrote)
+        return f"{wrote}; they are undone when it follows {active}" if seen.position > fork.position else ""
 
     # -----------------------------------------------------------------------------------------------------------
 
@@ -291,6 +291,34 @@ class PatroniDriver:
             identifier = answer.identifier if isinstance(answer, Seen) else ""
         if identifier and seen.identifier and identifier != seen.identifier:
             raise self._mismatch(region, seen.identifier, other, identifier)
+
+    async def _fork(self, region: str, seen: Seen, active: str, promoted: Seen) -> Fork:
+        own, history = await asyncio.gather(self._history(region), self._history(active))
+        fork = fork_of(seen, own, promoted, history)
+        if fork is None:
+            # Patroni writes its history a moment after the promotion.
+            raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
+        return fork
+
+    async def _same_timeline(self, region: str, seen: Seen, successor: str) -> None:
+        """Refuse to let a primary follow another one when it was promoted itself since the two parted, as after a
+        crash: each then has a timeline of the same number and of its own. Patroni and pg_rewind compare numbers, take
+        the two for one, and rewind nothing; the database would keep what it wrote and never stream."""
+        if seen.recovering is not False:
+            return
+        other = await self._try(successor, timeout=QUICK)
+        if isinstance(other, UnavailableError) or other.recovering is not False:
+            return  # not promoted: the two have not parted, or nobody can say
+        if promoted_itself(seen, await self._fork(region, seen, successor, other)):
+            raise self._rebuild(region, seen, successor, f"{region} goes on beside {successor}")
+
+    def _rebuild(self, region: str, seen: Seen, active: str, what: str) -> PromotionProblemError:
+        return PromotionProblemError(
+            "PromotedItself",
+            f"{what}. It promoted itself since, and pg_rewind cannot tell its timeline {seen.timeline} from the other's. "
+            f"Save what you need of it, then make it anew as a standby of {active}: stop Patroni there, "
+            "remove its data directory, `patronictl remove` its cluster, start it with bootstrap.dcs.standby_cluster",
+        )
 
     def _mismatch(self, region: str, identifier: str, other: str, others: str) -> PromotionProblemError:
         return PromotionProblemError(

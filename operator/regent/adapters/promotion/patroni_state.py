@@ -118,10 +118,18 @@ def replacing(wanted: Mapping[str, Any] | None, current: Mapping[str, Any] | Non
     return {**dict.fromkeys(current or {}), **wanted}
 
 
-def common_point(
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where the histories of two primaries part: up to `position` (bytes of WAL), on `timeline`, they are one."""
+
+    timeline: int
+    position: int
+
+
+def fork_of(
     own: Seen, own_history: Sequence[tuple[int, int]], active: Seen, history: Sequence[tuple[int, int]]
-) -> int | None:
-    """Return up to where (bytes of WAL) a primary has the same history as the `active` one; None when it is not known.
+) -> Fork | None:
+    """Return where the history of a primary parts from the `active` one's; None when it is not known.
 
     Histories are the ends of past timelines, as Patroni tells them. The current timeline of a primary is never shared
     with another primary, even where both have the same number: each took the next one when it was promoted. What is
@@ -129,13 +137,18 @@ def common_point(
     """
     ends = {timeline: end for timeline, end in history if active.timeline is None or timeline < active.timeline}
     own_ends = {timeline: end for timeline, end in own_history if own.timeline is None or timeline < own.timeline}
-    common: int | None = None
+    found: Fork | None = None
     for timeline, end in sorted(ends.items()):
         mine = own.position if timeline == own.timeline else own_ends.get(timeline)
-        common = end if mine is None else min(mine, end)
+        found = Fork(timeline, end if mine is None else min(mine, end))
         if mine != end or timeline == own.timeline:
             break
-    return common
+    return found
+
+
+def promoted_itself(own: Seen, fork: Fork) -> bool:
+    """Whether a primary was promoted since its history parted from another one's."""
+    return own.timeline is None or own.timeline > fork.timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ from regent.adapters.promotion.patroni_state import (
     Address,
     PatroniSettings,
     Seen,
-    common_point,
+    fork_of,
     judge,
     leader_address,
+    promoted_itself,
     read_seen,
     replacing,
     standby_snapshot,
@@ -138,7 +139,26 @@ def test_two_primaries_share_their_history_up_to_a_point(
     common: int | None,
 ) -> None:
     sides = [Seen(recovering=False, timeline=timeline, position=position) for timeline, position in (own, active)]
-    assert common_point(sides[0], own_history, sides[1], history) == common
+    fork = fork_of(sides[0], own_history, sides[1], history)
+    assert (fork.position if fork is not None else None) == common
+
+
+@pytest.mark.parametrize(
+    ("own", "own_history", "promoted"),
+    [
+        (2, [(1, 100)], False),  # it went on as it was: pg_rewind finds the fork in the new primary's history
+        (3, [(1, 100), (2, 260)], True),  # it died and promoted itself: both call different things timeline 3
+        (3, [(1, 100), (2, 250)], True),  # even at the very same position
+        (4, [(1, 100), (2, 250), (3, 300)], True),
+    ],
+)
+def test_a_primary_that_promoted_itself_since_the_fork_is_known_by_its_timeline(
+    own: int, own_history: list[tuple[int, int]], promoted: bool
+) -> None:
+    sides = [Seen(recovering=False, timeline=number, position=900) for number in (own, 3)]
+    fork = fork_of(sides[0], own_history, sides[1], [(1, 100), (2, 250)])
+    assert fork is not None and fork.timeline == 2
+    assert promoted_itself(sides[0], fork) is promoted
 
 
 @pytest.mark.parametrize(
