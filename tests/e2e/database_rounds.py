@@ -26,7 +26,7 @@ from testbed.operator.link import Link
 from testbed.scene import eventually, failover, never
 
 Json = dict[str, Any]
-PATIENCE = 120.0
+PATIENCE = 90.0
 """Seconds for everything that has to come about: a machine may have far more to do than it has cores for."""
 SMALLEST = 100
 """Bytes of WAL that an insert and its commit take at the least."""
@@ -141,6 +141,16 @@ class Rounds:
         """Play one round; gives its figures in a line."""
         self._prepare(item)
         return _Play(self._scene, self._agents, self, item).play()
+
+    def situation(self) -> str:
+        """What somebody needs who looks for the cause of a failure."""
+        status = self._scene.status()
+        shown = {name: status.get(name) for name in ("activeRegion", "operation", "rejoin", "candidates")}
+        reasons = [f"{row['type']}={row['status']} {row['message']}" for row in status.get("conditions") or []]
+        bases = [f"{database.name}: {database.status()}" for database in self._scene.databases]
+        runs = [run for run in self._scene.runs() if not (run.get("status") or {}).get("completionTime")]
+        parts = [str(shown), *reasons, *bases, _told(runs), self._agents.logs()[-4000:]]
+        return "\n".join(parts)
 
     def leader_trouble(self, item: Round) -> list[tuple[float, Callable[[], object]]]:
         """What befalls the operator, each with its time after the fault."""
@@ -393,9 +403,13 @@ def _promotions(run: Json) -> int:
     return len(began) + len(undone)
 
 
+def _steps(run: Json) -> list[Json]:
+    return list((run.get("status") or {}).get("steps") or ())
+
+
 def _told(runs: Sequence[Json]) -> str:
     return "; ".join(
-        f"{run['metadata']['name']} {run['status'].get('phase')}: "
-        + ", ".join(f"{item['name']} {item['state']} {item.get('message', '')}" for item in run["status"]["steps"])
+        f"{run['metadata']['name']} {(run.get('status') or {}).get('phase')}: "
+        + ", ".join(f"{item['name']} {item['state']} {item.get('message', '')}" for item in _steps(run))
         for run in runs
     )

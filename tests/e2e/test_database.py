@@ -207,4 +207,4 @@ def test_faults_at_random_lose_no_more_than_is_told(
         try:
             print(rounds.play(item))
         except (AssertionError, OSError, RuntimeError) as error:
-            raise AssertionError(f"seed {SEED}, {item}: {error}\n{agents.logs()[-6000:]}") from error
+            raise AssertionError(f"seed {SEED}, {item}: {error}\n{rounds.situation()}") from error

@@ -1,15 +1,19 @@
 """Keeps looking at the roles of promotion steps between runs, beside the visits of policies.
 
 A region that does not answer takes a time-out to look at, and a failover decision must never wait for that. So the
-looking is done here, in the background, by the leader; decisions read what was seen last. What counts for safety, the
-looks before and after an effect, is always done afresh by the run itself.
+looking is done here, in the background; decisions read what was seen last. What counts for safety, the looks before and
+after an effect, is always done afresh by the run itself.
+
+A replica that does not lead looks too, at the data and less often. What drivers remember of a primary is in their
+process, and when the leader dies together with the primary's region nobody can be asked any more how far it was: a
+successor that had never looked would know no lag, and let no candidate through.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +30,8 @@ log = logging.getLogger("regent.roles")
 
 INTERVAL = 2.0
 """Seconds between two rounds of looking."""
+STANDBY_EVERY = 3
+"""A replica that does not lead looks in each so many rounds."""
 AT_ONCE = 16
 """Looks that are under way at the same time."""
 STALE = 15.0
@@ -83,10 +89,14 @@ class RoleWatch:
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        """Look for as long as the process lives; only the leader asks, so that two replicas do not double the load."""
+        """Look for as long as the process lives."""
+        rounds = 0
         while True:
             if self._leadership.leading:
                 await self.look()
+            elif rounds % STANDBY_EVERY == 0:
+                await self.remember()
+            rounds += 1
             await asyncio.sleep(INTERVAL)
 
     def roles(self, uid: str) -> Roles:
@@ -101,8 +111,19 @@ class RoleWatch:
         policies = self._store.list(FAILOVER_POLICIES)
         uids = {str(policy["metadata"]["uid"]) for policy in policies}
         self._roles = {uid: roles for uid, roles in self._roles.items() if uid in uids}
-        promoting = [policy for policy in policies if ((policy.get("spec") or {}).get("promotion") or {}).get("steps")]
-        await asyncio.gather(*(self._look_at(policy) for policy in promoting))
+        await asyncio.gather(*(self._look_at(policy) for policy in _promoting(policies)))
+
+    async def remember(self) -> None:
+        """Look at the data of all policies for the drivers' memory alone: this replica decides nothing now."""
+        await asyncio.gather(*(self._remember(policy) for policy in _promoting(self._store.list(FAILOVER_POLICIES))))
+
+    async def _remember(self, policy: Mapping[str, Any]) -> None:
+        try:
+            spec, _ = self._read_policy(policy)
+            data = [driver for driver in self._drivers.drivers(spec) if driver.step.holds_data]
+        except (ValueError, RegentError):
+            return
+        await asyncio.gather(*(self._observe(driver, entry.name) for driver in data for entry in spec.regions))
 
     async def _look_at(self, policy: Mapping[str, Any]) -> None:
         metadata = policy["metadata"]
@@ -125,6 +146,10 @@ class RoleWatch:
                 return await driver.observe(region)
             except (ClusterError, RegentError) as error:
                 return RoleState(role=Role.UNKNOWN, message=str(error))
+
+
+def _promoting(policies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [policy for policy in policies if ((policy.get("spec") or {}).get("promotion") or {}).get("steps")]
 
 
 def _turned(before: Mapping[tuple[str, str], RoleState], after: Mapping[tuple[str, str], RoleState]) -> bool:

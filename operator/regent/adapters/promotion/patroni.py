@@ -315,7 +315,7 @@ class PatroniDriver:
     def _rebuild(self, region: str, seen: Seen, active: str, what: str) -> PromotionProblemError:
         return PromotionProblemError(
             "PromotedItself",
-            f"{what}. It promoted itself since, and pg_rewind cannot tell its timeline {seen.timeline} from the other's. "
+            f"{what}. It promoted itself since; pg_rewind cannot tell its timeline {seen.timeline} from the other one. "
             f"Save what you need of it, then make it anew as a standby of {active}: stop Patroni there, "
             "remove its data directory, `patronictl remove` its cluster, start it with bootstrap.dcs.standby_cluster",
         )
