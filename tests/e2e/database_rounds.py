@@ -323,7 +323,8 @@ class _Play:
                 continue
             if self._item.guard is Guard.AGENTS:
                 raise RuntimeError(f"a region with an agent wrote beside the primary: {row['message']}")
-            self._reports.append(row["message"])
+            if row["message"] not in self._reports:
+                self._reports.append(row["message"])
             if "It promoted itself since" in row["message"]:
                 if not self._rebuilt:
                     self._source.rebuild(self._to)
@@ -361,8 +362,8 @@ class _Play:
             assert reported >= SMALLEST * len(unreported), f"{item}: {len(unreported)} writes, {self._reports}"
         return (
             f"{item}: {client.pause(since=self._began):.2f} s without writes, lost {len(lost)} of "
-            f"{len(client.acknowledged)} (isolated: {len(isolated)}); {'; '.join(bound.text for bound in bounds)}"
-            f"{'; '.join(self._reports)} [{', '.join(run['status']['phase'] for run in runs)}]"
+            f"{len(client.acknowledged)}, isolated {len(isolated)}; {', '.join(run['status']['phase'] for run in runs)}"
+            + "".join(f"; {text}" for text in (*(bound.text for bound in bounds), *self._reports))
         )
 
     def _claim_bounded(self, lost: Sequence[Write], bounds: Sequence[Bound], runs: Sequence[Json]) -> None:

@@ -77,9 +77,9 @@ async def test_a_look_sends_no_password_and_a_change_does(clients: Clients) -> N
     speaker = Speaker({**LOOKS, "PATCH /config": as_json({})})
     secrets = Shelf(login={"username": b"regent", "password": b"hush"})
     async with WireServer(speaker) as server:
-        step = driver(
-            clients, f"http://127.0.0.1:{server.port}", secrets=secrets, credentialsSecretRef={"name": "login"}
-        )
+        url = f"http://127.0.0.1:{server.port}"
+        clusters = [{"region": "eu", "url": url}, {"region": "us", "url": "http://127.0.0.1:1", "host": "10.77.0.9"}]
+        step = driver(clients, url, secrets=secrets, clusters=clusters, credentialsSecretRef={"name": "login"})
         await step.observe("eu")
         assert not any(b"authorization" in heard.lower() for heard in speaker.heard)
         await step.demote("eu", successor="us", fence=Fence(7, 1, 2), run="shop/shop-1/u")
