@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from regent.domain.errors import ConflictError
 from regent.engine.ports import Cluster, Object
@@ -34,3 +35,13 @@ async def edit(
         except ConflictError:
             continue
     raise ConflictError(f"{resource.kind} {name} changes too often to be written; try again")
+
+
+def differences(wanted: Any, found: Any, path: str = "spec") -> list[str]:
+    """Name the fields of `wanted` that `found` has otherwise; what the API server has filled in does not count."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return [item for field in wanted for item in differences(wanted[field], found.get(field), f"{path}.{field}")]
+    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        pairs = enumerate(zip(wanted, found, strict=True))
+        return [item for place, (a, b) in pairs for item in differences(a, b, f"{path}[{place}]")]
+    return [] if wanted == found else [path]

@@ -18,6 +18,8 @@ COMMANDS = {
     "region": "regent.cli.region:region",
     "failover": "regent.cli.failover:failover",
     "traffic": "regent.cli.traffic:traffic",
+    "replication": "regent.cli.replication:replication",
+    "vm": "regent.cli.vm:vm",
     "simulate": "regent.cli.simulate:simulate_",
     "agent": "regent.cli.agent:agent",
     "crds": "regent.cli.crds:crds",

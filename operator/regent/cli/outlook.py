@@ -28,6 +28,8 @@ _GOOD_WHEN_FALSE = frozenset(
         "CooldownActive",
         "Suspended",
         "BudgetSpent",
+        "Conflicts",
+        "PruneBlocked",
     }
 )
 

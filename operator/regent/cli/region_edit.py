@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.console import Console
 
-from regent.cli.editing import edit
+from regent.cli.editing import differences, edit
 from regent.cli.fields import name_of, value_at
 from regent.cli.group import Failure
 from regent.cli.options import Invocation, reading
@@ -115,7 +114,7 @@ def add(
             return await cluster.get(REGIONS, "", name), False
 
     made, new = invocation.read(create)
-    different = [] if new else _differences(spec, made.get("spec") or {})
+    different = [] if new else differences(spec, made.get("spec") or {})
     if different:
         raise Failure(f"Region {name} exists and differs in {', '.join(different)}; change it with kubectl edit")
 
@@ -134,16 +133,6 @@ def _named(probes: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
         count = sum(kind in earlier for earlier in named)
         named.append({"name": kind if not count else f"{kind}-{count + 1}", **probe})
     return named
-
-
-def _differences(wanted: Any, found: Any, path: str = "spec") -> list[str]:
-    """Name the fields of `wanted` that `found` has otherwise; what the API server has filled in does not count."""
-    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        return [item for field in wanted for item in _differences(wanted[field], found.get(field), f"{path}.{field}")]
-    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        pairs = enumerate(zip(wanted, found, strict=True))
-        return [item for place, (a, b) in pairs for item in _differences(a, b, f"{path}[{place}]")]
-    return [] if wanted == found else [path]
 
 
 def set_state(invocation: Invocation, name: str, state: str) -> tuple[Object, bool, list[Object] | None]:

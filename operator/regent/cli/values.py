@@ -9,6 +9,9 @@ import click
 from regent.domain.duration import parse_duration
 from regent.domain.times import parse_rfc3339
 
+LONGEST_INTERVAL = 7 * 24 * 3600.0
+"""Seconds of the longest interval that the API takes."""
+
 
 class Duration(click.ParamType[float]):
     """A duration such as `90s` or `1h30m`, in seconds."""
@@ -95,3 +98,26 @@ def parse_shares(arguments: tuple[str, ...]) -> dict[str, int]:
         listed = " + ".join(str(share) for share in found.values())
         raise click.UsageError(f"the shares add up to {whole}, not to 100 ({listed}); regions that you leave out get 0")
     return found
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds, or a duration such as `5m`, from one second to a week."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text; click has passed the value already when it is a number."""
+        text = str(value)
+        plain = text.isascii() and text.isdigit() and len(text) <= 6
+        try:
+            seconds = float(text) if plain else parse_duration(text)
+        except ValueError as error:
+            self.fail(f"{error}; or a number of seconds", param, ctx)
+        if not 1 <= seconds <= LONGEST_INTERVAL:
+            self.fail(f"{text}: from 1 second to 168h", param, ctx)
+        return seconds
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Read words with commas between them; empty ones are left out."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
