@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regent.domain.conditions import Condition, find, merge
-from regent.domain.failover import blue_green, windows
+from regent.domain.failover import blue_green, rebalance, windows
 from regent.domain.failover.candidates import explain
 from regent.domain.failover.cooldown import Cooldown
 from regent.domain.failover.decide import cooldown_of
@@ -200,6 +200,9 @@ def _ready(findings: Findings) -> Condition:
     wrong = [text for item in policy.safety.windows if (text := windows.problem(item.start, item.time_zone))]
     if wrong:
         return Condition("Ready", "False", "InvalidWindow", f"safety.windows: {wrong[0]}")
+    late = rebalance.too_long(findings.snapshot)
+    if late:
+        return Condition("Ready", "False", "OverrideTooLong", late)
     mute = never_fires(findings.snapshot)
     if mute:
         return Condition("Ready", "False", "TriggerCannotFire", mute)

@@ -8,6 +8,7 @@ from typing import Any
 from regent.domain.failover.model import PolicySpec, PolicyState
 from regent.domain.failover.options import ReplicationRef, RunOptions
 from regent.domain.health.model import Figures
+from regent.domain.times import rfc3339
 from regent.engine.policy_surroundings import replication_lags
 from regent.engine.policy_watch import PolicyWatch
 from regent.engine.queue import KeyedQueue
@@ -126,9 +127,7 @@ async def test_half_of_the_traffic_moves_at_a_time() -> None:
 async def test_an_override_comes_and_goes() -> None:
     world = World().furnish()
     await world.visit()
-    shares = [{"region": US, "weightPercent": 100}]
-    ends = "2099-01-01T00:00:00Z"
-    override = {"distribution": shares, "expirationTime": ends}
+    override = _override(world, hours=23)
     world.cluster.put(FAILOVER_POLICIES, {**policy(trafficOverride=override), "status": world.status()})
     await world.visit()
     assert world.weights() == {EU: 0, US: 100, AP: 0}
@@ -138,6 +137,26 @@ async def test_an_override_comes_and_goes() -> None:
     assert world.weights() == {EU: 100, US: 0, AP: 0}
     assert {run["spec"]["type"] for run in world.runs()} == {"Rebalance"}
     assert not world.status().get("failbackRegion")
+
+
+async def test_an_override_that_ends_after_more_than_a_day_is_said_and_not_obeyed() -> None:
+    world = World().furnish()
+    await world.visit()
+    late = {**policy(trafficOverride=_override(world, hours=25)), "status": world.status()}
+    world.cluster.put(FAILOVER_POLICIES, late)
+    await world.visit()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "OverrideTooLong")
+    assert "more than 24 h from now is not obeyed. Set an earlier time" in ready["message"]
+    assert (world.weights()[EU], world.runs()) == (100, [])
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.status()["activeRegion"] == US
+
+
+def _override(world: World, *, hours: float) -> dict[str, Any]:
+    ends = rfc3339(world.clock.wall() + hours * 3600)
+    return {"distribution": [{"region": US, "weightPercent": 100}], "expirationTime": ends}
 
 
 def _replication(source: str, **lags: int) -> dict[str, Any]:

@@ -28,17 +28,40 @@ from regent.domain.health.model import AdminState
 from regent.domain.times import rfc3339
 from regent.domain.traffic import shares
 
+LONGEST = 24 * 3600.0
+"""Seconds for which an override may hold: what was set by hand and forgotten must not stay for good."""
+SLACK = 60.0
+"""Seconds by which the clock of whoever set it may differ from ours."""
+
 
 def override(snapshot: Snapshot) -> TrafficOverride | None:
     """The distribution set by hand while it is in force."""
     found = snapshot.policy.traffic_override
-    return found if found is not None and snapshot.wall_time < found.expiration_time else None
+    if found is None or too_long(snapshot) or snapshot.wall_time >= found.expiration_time:
+        return None
+    return found
+
+
+def too_long(snapshot: Snapshot) -> str:
+    """Say that the override ends too late to be obeyed; "" when it does not. Only a clock can tell, so admission
+    cannot."""
+    found = snapshot.policy.traffic_override
+    if found is None or found.expiration_time - snapshot.wall_time <= LONGEST + SLACK:
+        return ""
+    return (
+        f"trafficOverride.expirationTime is {rfc3339(found.expiration_time)}: an override that ends more than 24 h "
+        "from now is not obeyed. Set an earlier time, and set it again when that is over"
+    )
 
 
 def expires_in(snapshot: Snapshot) -> float | None:
-    """Seconds until the override ends; None when none is in force. Nothing announces that moment."""
-    found = override(snapshot)
-    return None if found is None else found.expiration_time - snapshot.wall_time
+    """Seconds until the override ends, or is near enough to be obeyed; None when there is none any more. Nothing
+    announces these moments."""
+    found = snapshot.policy.traffic_override
+    if found is None or snapshot.wall_time >= found.expiration_time:
+        return None
+    left = found.expiration_time - snapshot.wall_time
+    return left - LONGEST - SLACK if too_long(snapshot) else left
 
 
 def single_active(snapshot: Snapshot, cooldown: Cooldown) -> Plan | Hold | Steady | None:
