@@ -176,7 +176,12 @@ class FailoverParts:
             executor=executor,
             alignment=alignment,
             targets=Targets(
-                cluster=cluster, store=store, members=self._access, webhooks=self._receivers.webhooks(), clock=clock
+                cluster=cluster,
+                store=store,
+                members=self._access,
+                webhooks=self._receivers.webhooks(),
+                leadership=leadership,
+                clock=clock,
             ),
             read_policy=policy_spec,
             read_run=run_spec,

@@ -9,12 +9,12 @@ from regent.adapters.egress.egress import Egress
 from regent.adapters.egress.signing import parse_keys
 from regent.adapters.traffic.factory import Targets
 from regent.adapters.traffic.webhook import Webhooks
-from regent.engine.ports import Clock, Cluster, Metrics
+from regent.engine.ports import Clock, Cluster, Leadership, Metrics
 from regent.engine.receivers import ReceiverSecrets
 from regent.engine.store import Store
 from tests.fakes.clock import FakeClock
 from tests.fakes.members import FakeMembers
-from tests.fakes.ports import FakeMetrics
+from tests.fakes.ports import FakeLeadership, FakeMetrics
 
 CLIENT = GuardedClient(allow_loopback=True)
 """Made once: loading the trust store takes 20 ms."""
@@ -30,7 +30,13 @@ def make_webhooks(cluster: Cluster, *, clock: Clock | None = None, metrics: Metr
 
 
 def make_targets(
-    cluster: Cluster, store: Store, *, members: Any = None, clock: Clock | None = None, metrics: Metrics | None = None
+    cluster: Cluster,
+    store: Store,
+    *,
+    members: Any = None,
+    leadership: Leadership | None = None,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
 ) -> Targets:
     clock = clock or FakeClock()
     return Targets(
@@ -38,5 +44,6 @@ def make_targets(
         store=store,
         members=members or FakeMembers(),
         webhooks=make_webhooks(cluster, clock=clock, metrics=metrics),
+        leadership=leadership or FakeLeadership(),
         clock=clock,
     )

@@ -197,7 +197,8 @@ class World:
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
             alignment=alignment, targets=make_targets(
-                self.cluster, self.store, members=self.members, clock=self.clock, metrics=self.metrics
+                self.cluster, self.store, members=self.members, leadership=self.leadership, clock=self.clock,
+                metrics=self.metrics,
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             watch=self.watch, leadership=self.leadership, pace=self.pace,

@@ -35,6 +35,7 @@ from regent.engine.drill import DrillSchedule
 from regent.engine.finalizers import held
 from regent.engine.gathering import Gathering, ReadPolicy
 from regent.engine.history import prune, runs_of
+from regent.engine.led_drivers import LedDrivers
 from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.pace import LOOK_AGAIN, Pace
 from regent.engine.policy_metrics import PolicyMetrics
@@ -96,7 +97,7 @@ class PolicyReconciler:
             store=store,
             snapshots=snapshots,
             targets=targets,
-            drivers=drivers or NoDrivers(),
+            drivers=LedDrivers(drivers or NoDrivers(), leadership),
             watch=watch,
             read_policy=read_policy,
         )

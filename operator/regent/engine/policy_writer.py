@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from regent.domain.errors import FencedOffError, RegentError
+from regent.domain.errors import ConflictError, FencedOffError, RegentError
 from regent.domain.failover.course import Course
 from regent.domain.failover.model import Plan, PolicySpec
 from regent.domain.times import rfc3339
@@ -88,18 +88,29 @@ class PolicyWriter:
         await self._write(spec, lambda obj: edits.release_status(obj, spec, run, after, now=self._now()))
 
     async def _held(self, work: Work, edit: Callable[[Object], dict[str, Any]]) -> Context:
-        """Edit the policy while the run holds it at the epoch that it knows."""
+        """Edit the policy while the run holds it at the epoch that it knows.
+
+        Raises:
+            FencedOffError: the run holds the policy no more.
+            ConflictError: it does, and has gone on since: look again.
+        """
         epoch, uid = work.epoch, work.spec.uid
+        gone_on = False
 
         def change(obj: Object) -> dict[str, Any]:
+            nonlocal gone_on
             state = policy_state(obj)
-            if state.operation is None or state.operation.uid != uid or state.epoch != epoch:
+            if state.operation is None or state.operation.uid != uid:
                 raise FencedOffError(f"the policy is at epoch {state.epoch} and no longer held by this run at {epoch}")
-            return edit(obj)
+            gone_on = state.epoch != epoch
+            return dict(status_of(obj)) if gone_on else edit(obj)
 
         policy = await self._write(work.context.spec, change)
         if policy is None:
             raise FencedOffError("the policy was deleted")
+        if gone_on:
+            # An earlier try whose answer was lost, or a leader before or after this one. Nobody has overtaken the run.
+            raise ConflictError(f"the policy is at epoch {policy_state(policy).epoch}, read at {epoch}; reading again")
         return _moved(work.context, policy)
 
     async def _write(self, spec: PolicySpec, change: Change) -> Object | None:

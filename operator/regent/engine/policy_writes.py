@@ -170,6 +170,10 @@ def release_status(
         status["epoch"] = state.epoch + 1
     if after:
         status.update(active_fields(spec, active, after))
+    elif active and not read_shares(status.get("distribution")).get(active):
+        # Overtaken after the active region had turned: the targets follow the region, and this says so.
+        names = [entry.name for entry in spec.regions]
+        status.update(active_fields(spec, active, shares.only(names, active)))
     if after and phase != "RolledBack" and dict(after) != read_shares((ended.get("plan") or {}).get("before")):
         status["failbackRegion"] = _home_after(spec, state, run)
     if spec.topology is Topology.BLUE_GREEN:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
-from regent.domain.errors import ConflictError, LeadershipLostError
+from regent.domain.errors import ClusterError, ConflictError, LeadershipLostError, UnavailableError
 from regent.domain.failover.cooldown import current
 from regent.domain.failover.model import RunRecord, RunType, TriggerKind
 from regent.domain.times import rfc3339
@@ -140,6 +141,37 @@ async def test_a_run_gives_way_to_a_newer_leader_inside_its_own_epoch(world: Wor
     [run] = world.runs()
     assert run["status"]["phase"] == "Superseded"
     assert world.status()["targets"][0]["verification"] == "Conflict"
+    assert (world.status()["activeRegion"], world.status()["active"]) == (US, US), "it had committed"
+    shown = {row["region"]: row["weightPercent"] for row in world.status()["distribution"]}
+    assert shown[US] == 100, "what the targets are kept at is what the status says"
+
+
+async def test_a_run_whose_own_turn_was_applied_unseen_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the next candidate's epoch is lost, and the watch is late: it was the run itself that wrote."""
+    observe, lost = world.store.observe, []
+
+    def late(resource: Any, obj: dict[str, Any]) -> bool:
+        epoch = (obj.get("status") or {}).get("epoch")
+        if resource is FAILOVER_POLICIES and epoch == 3:
+            world.cluster.fail("replace_status", UnavailableError("lost"), resource=FAILOVER_POLICIES, after=True)
+        if resource is FAILOVER_POLICIES and epoch == 4 and not lost:
+            lost.append(epoch)
+            return False
+        return observe(resource, obj)
+
+    world.tracker.down(EU)
+    await world.visit(accept=False, times=1)
+    assert world.weights()[US] == 100
+    monkeypatch.setattr(world.store, "observe", late)
+    world.tracker.down(US)
+    for _ in range(8):
+        with contextlib.suppress(ClusterError):
+            await world.visit()
+    [run] = world.runs()
+    assert lost and run["status"]["phase"] == "Succeeded"
+    assert (world.status()["activeRegion"], world.weights()[AP]) == (AP, 100)
 
 
 async def test_first_weights_wait_for_a_proved_region() -> None:

@@ -13,7 +13,7 @@ from regent.adapters.traffic.virtual_service import VirtualService
 from regent.adapters.traffic.webhook import Webhooks
 from regent.domain.failover.model import PolicySpec
 from regent.domain.traffic.targets import DNS_ENDPOINT, GRPC_ROUTE, HTTP_ROUTE, VIRTUAL_SERVICE, WEBHOOK, TargetSpec
-from regent.engine.ports import Clock, Cluster
+from regent.engine.ports import Clock, Cluster, Leadership
 from regent.engine.promotion import MemberAccess
 from regent.engine.store import Store
 from regent.engine.traffic import TrafficTarget
@@ -34,12 +34,21 @@ class Targets:
         store: the hub's watched objects.
         members: the clusters of regions.
         webhooks: receivers of users.
+        leadership: looked at right before each write.
     """
 
     def __init__(
-        self, *, cluster: Cluster, store: Store, members: MemberAccess, webhooks: Webhooks, clock: Clock
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        members: MemberAccess,
+        webhooks: Webhooks,
+        leadership: Leadership,
+        clock: Clock,
     ) -> None:
-        self._hub = HubPlace(cluster=cluster, store=store)
+        self._hub = HubPlace(cluster=cluster, store=store, leadership=leadership)
+        self._leadership = leadership
         self._members = members
         self._webhooks = webhooks
         self._memory = MemberMemory()
@@ -57,4 +66,6 @@ class Targets:
     def _place(self, spec: TargetSpec) -> Place:
         if not spec.cluster:
             return self._hub
-        return MemberPlace(spec.cluster, access=self._members, memory=self._memory, clock=self._clock)
+        return MemberPlace(
+            spec.cluster, access=self._members, memory=self._memory, leadership=self._leadership, clock=self._clock
+        )

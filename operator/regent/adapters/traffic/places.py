@@ -21,7 +21,7 @@ from regent.domain.errors import (
     PromotionProblemError,
     UnavailableError,
 )
-from regent.engine.ports import Clock, Cluster, Object
+from regent.engine.ports import Clock, Cluster, Leadership, Object
 from regent.engine.promotion import MemberAccess
 from regent.engine.resources import SERVICES
 from regent.engine.store import Store
@@ -50,7 +50,7 @@ class UnreachablePlaceError(UnavailableError):
 
 
 class Place(Protocol):
-    """One cluster, as targets see it. Methods raise ClusterError only."""
+    """One cluster, as targets see it. Methods raise ClusterError."""
 
     poll: float | None
     """Seconds between looks; None where changes are told."""
@@ -60,7 +60,11 @@ class Place(Protocol):
         ...
 
     async def write(self, kind: ObjectKind, obj: Object) -> Object:
-        """Write the object back and remember what the API server made of it."""
+        """Write the object back and remember what the API server made of it.
+
+        Raises:
+            LeadershipLostError: the lease has run out; nothing was written.
+        """
         ...
 
     def region_of_service(self, namespace: str, name: str) -> str:
@@ -73,9 +77,10 @@ class HubPlace:
 
     poll: float | None = None
 
-    def __init__(self, *, cluster: Cluster, store: Store) -> None:
+    def __init__(self, *, cluster: Cluster, store: Store, leadership: Leadership) -> None:
         self._cluster = cluster
         self._store = store
+        self._leadership = leadership
 
     async def look(self, kind: ObjectKind, namespace: str, *, fresh: bool = False) -> Object | None:
         """See `Place.look`. What the store does not have is asked for: the watch of its kind may not be up yet."""
@@ -91,6 +96,8 @@ class HubPlace:
 
     async def write(self, kind: ObjectKind, obj: Object) -> Object:
         """See `Place.write`."""
+        # Here and not once for all writes: one that met a conflict has read again, and that may have taken too long.
+        self._leadership.check()
         written = await kind.write(self._cluster, obj)
         self._store.observe(kind.resource, written)
         return written
@@ -135,8 +142,11 @@ class MemberPlace:
 
     poll: float | None = POLL
 
-    def __init__(self, region: str, *, access: MemberAccess, memory: MemberMemory, clock: Clock) -> None:
+    def __init__(
+        self, region: str, *, access: MemberAccess, memory: MemberMemory, leadership: Leadership, clock: Clock
+    ) -> None:
         self._region = region
+        self._leadership = leadership
         self._access = access
         self._memory = memory.of(region)
         self._clock = clock
@@ -165,6 +175,7 @@ class MemberPlace:
         # A write that fails may have happened all the same: what is remembered is no longer known to be true.
         self._memory.objects.pop(key, None)
         async with self._bounded() as cluster:
+            self._leadership.check()  # connecting may have taken longer than the lease
             written = await kind.write(cluster, obj)
         self._remember(key, written)
         return written
