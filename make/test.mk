@@ -36,10 +36,15 @@ test-database: setup system-packages tools patroni ## Random faults on real Post
 	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k random -q -s
 
 SEEDS ?= 10000
+KIND ?=
 
 .PHONY: simulate
 simulate: setup ## Random faults in virtual time: SEEDS=10000 scenarios, or one with its trace: SEED=n make simulate
-	@PYTHONPATH=operator $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@PYTHONPATH=operator $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) --only '$(KIND)'
+
+.PHONY: simulate-mutants
+simulate-mutants: setup ## Plant faults into the operator, each of which the simulation has to find
+	@PYTHONPATH=operator $(BIN)/python -m tests.simulation --mutants
 
 # Network namespaces and packet rules: what regions are made of; and PostgreSQL, which their databases are.
 .PHONY: system-packages

@@ -84,6 +84,11 @@ class FakeCluster:
         self._listeners: list[Listener] = []
 
     @property
+    def version(self) -> int:
+        """The latest resourceVersion: it rises with every change, and only then."""
+        return self._version
+
+    @property
     def writes(self) -> list[tuple[str, Resource, str, str]]:
         """The calls that change something."""
         return [call for call in self.calls if call[0] not in ("get", "list")]

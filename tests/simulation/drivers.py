@@ -1,4 +1,4 @@
-"""The ways in which the engine of one replica reaches the regions: promotion drivers and the agents' isolation."""
+"""The ways in which the engine of one replica reaches the regions: its promotion drivers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep
 from regent.domain.failover.roles import Role, RoleState, SyncState
-from regent.engine.promotion import IsolationState
 from tests.simulation.hub import Hub, _settle
-from tests.simulation.sites import Agent, Site, Sites, Unit
+from tests.simulation.sites import Site, Sites, Unit
 from tests.simulation.virtual import ProcessLoop
 
 TIMEOUT = 1.0
-SKEW = 1.0
 
 
 @dataclass
@@ -30,6 +28,8 @@ class Reach:
     loop: ProcessLoop
     effect: Callable[[str], bool]
     """Called as an effect is about to happen, and after it; True: the process died there."""
+    before_effect: Callable[[], None]
+    """Called as the engine hands an effect over."""
 
     async def call(self, region: str, request: Callable[[], Any], *, effect: str = "") -> Any:
         """Run `request` in the region.
@@ -39,6 +39,8 @@ class Reach:
         """
         if self.loop.dead:
             raise asyncio.CancelledError
+        if effect:
+            self.before_effect()
         future = self.loop.create_future()
         timer = self.loop.call_later(TIMEOUT, _settle, future, None, UnavailableError("no answer in time"))
         self.loop.call_later(0.0005, self._send, self.sites.all[region], request, effect, future)
@@ -152,35 +154,3 @@ def _holds(unit: Unit | None, count: int, last: int) -> tuple[int, bool]:
     """How many writes are there, and whether they are those of the other side."""
     assert unit is not None
     return len(unit.log), len(unit.log) >= count and (not count or unit.log[count - 1] == last)
-
-
-class SimIsolation:
-    """The agents' side of one replica: their word, or their silence for long enough by this replica's own clock."""
-
-    def __init__(self, hub: Hub, sites: Sites, name: str, loop: ProcessLoop) -> None:
-        self._hub = hub
-        self._sites = sites
-        self._name = name
-        self._loop = loop
-        self._seen: dict[str, tuple[int, float]] = {}
-
-    async def isolate(self, policy: PolicySpec, region: str, *, fence: Fence) -> IsolationState:
-        agent = self._sites.all[region].agent
-        if agent is None:
-            return IsolationState(proved=False, possible=False, message=f"no agent is known in {region}")
-        await asyncio.sleep(0.01)
-        if self._name in self._hub.cut:
-            raise UnavailableError("the hub does not answer")
-        if agent.asked is None or agent.asked < fence:
-            agent.asked = fence
-        if agent.answered is not None and agent.answered[0] == fence.epoch:
-            return IsolationState(proved=True, possible=True, message="its agent has isolated it")
-        now = self._loop.time()
-        count, since = self._seen.get(region, (-1, now))
-        if count != agent.renewals:
-            self._seen[region] = (agent.renewals, now)
-            return IsolationState(proved=False, possible=True, message="its lease runs", retry_after=0.5)
-        left = since + Agent.LEASE + SKEW - now
-        if left > 0:
-            return IsolationState(proved=False, possible=True, message="its lease runs", retry_after=min(left, 1.0))
-        return IsolationState(proved=True, possible=True, message="its lease has run out")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulation.hub import Crash, Weather
+from tests.simulation.hub import WATCHED, Crash, Weather
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
@@ -22,6 +22,9 @@ class Faults:
         self._random = scenario.scheduler.random
         self.counted: Counter[str] = Counter()
         self._over = False
+        self._freezes_at_shift = False
+        self.wakes: Counter[str] = Counter()
+        """How often a process woke up to find another one leading, and at what moment."""
         self._kinds: list[tuple[int, str, Callable[[], None]]] = [
             (5, "region dies", self._region_dies),
             (2, "region hangs", self._region_hangs),
@@ -32,6 +35,7 @@ class Faults:
             (4, "crash at a write", self._crash),
             (2, "crash", self._kill),
             (4, "pause", self._pause),
+            (4, "leader freezes in mid shift", self._freeze),
             (3, "operator loses the hub", self._hub_cut),
             (3, "watch lags", self._stall),
             (3, "weather", self._weather),
@@ -52,7 +56,7 @@ class Faults:
 
     def heal(self) -> None:
         """End every fault."""
-        self._over = True
+        self._over, self._freezes_at_shift = True, False
         scenario = self._scenario
         for site in scenario.sites.all.values():
             site.hung = site.errors = site.ops_cut = site.clients_cut = site.peers_cut = False
@@ -67,7 +71,7 @@ class Faults:
             replica.crash_effect = None
             if replica.running:
                 replica.client.crash = None
-                replica.watch.stalled_until = 0.0
+                replica.watch.stalled_until.clear()
                 replica.loop.wake()
 
     def _begin(self, name: str, begins: Callable[[], None]) -> None:
@@ -175,15 +179,36 @@ class Faults:
         replica = self._replica(leader=0.9)
         if not replica.running:
             return
+        self._pause_for(replica, 0.5, 12)
+
+    def _freeze(self) -> None:
+        self._freezes_at_shift = True
+        self._say("the leader will freeze as soon as it has written weights")
+
+    def shifted(self) -> None:
+        """A run has written weights."""
+        leader = next((replica for replica in self._scenario.replicas if replica.leads), None)
+        if self._freezes_at_shift and leader is not None:
+            self._freezes_at_shift = False
+            self._pause_for(leader, 3.5, 9)
+
+    def _pause_for(self, replica: Replica, shortest: float, longest: float) -> None:
+        """Freeze a process for longer than its lease runs, mostly."""
         self._say(f"{replica.name} is paused")
-        loop = replica.loop
+        loop, led, before = replica.loop, replica.leads, self._scenario.moment()
         loop.pause()
 
         def wakes() -> None:
             self._say(f"{replica.name} wakes")
+            if led and loop.paused and not loop.dead and self._scenario.leader() not in ("", replica.elector.identity):
+                now = self._scenario.moment()
+                same = before.run and (now.run, now.epoch) == (before.run, before.epoch)
+                self.wakes["as an old leader"] += 1
+                self.wakes["in the run and epoch of its successor"] += bool(same)
+                self.wakes["in mid of a gradual shift of its successor"] += bool(same and now.gradual)
             loop.wake()
 
-        self._for_a_while(0.5, 12, wakes)
+        self._for_a_while(shortest, longest, wakes)
 
     def _hub_cut(self) -> None:
         replica = self._replica()
@@ -200,8 +225,9 @@ class Faults:
         replica = self._replica()
         if replica.running:
             seconds = self._random.uniform(0.5, 10)
-            self._say(f"the watches of {replica.name} stand still for {seconds:.1f} s")
-            replica.watch.stalled_until = self._scenario.scheduler.now + seconds
+            self._say(f"watches of {replica.name} stand still for {seconds:.1f} s")
+            resources = [resource for resource in WATCHED if self._random.random() < 0.6]
+            replica.watch.stalled_until = dict.fromkeys(resources, self._scenario.scheduler.now + seconds)
 
     def _weather(self) -> None:
         draw = self._random.random

@@ -33,9 +33,12 @@ class Flavour:
     replicas: int = 2
 
 
-def draw_flavour(draw: random.Random) -> Flavour:
-    """Choose a policy."""
-    name = draw.choice(["stateless", "stateless", "gradual", "graceful", "shared", "database", "database", "database"])
+KINDS = ("stateless", "gradual", "gradual", "graceful", "shared", "database", "database", "database")
+
+
+def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
+    """Choose a policy, of the kind `only` where one is named: one of KINDS, or a database whose regions have agents."""
+    name = only or draw.choice(KINDS)
     spec: dict[str, Any] = {
         "safety": {"cooldown": "20s"},
         "failback": {"mode": draw.choice(["Automatic", "Manual"]), "stabilization": "5s"},
@@ -51,11 +54,13 @@ def draw_flavour(draw: random.Random) -> Flavour:
             spec["promotion"], flavour.steps = {"steps": [WEB]}, ["web"]
     elif name == "shared":
         spec["topology"] = "ActiveActive"
-    elif name == "database":
+    elif name in ("database", "agents"):
         spec["promotion"], flavour.steps = {"steps": [DB, WEB]}, ["db", "web"]
         flavour.fencing = draw.choice(["Required", "Required", "Required", "BestEffort", "None"])
-        spec["safety"]["fencing"] = flavour.fencing
         flavour.agents = flavour.fencing == "Required" and draw.random() < 0.5
+        if name == "agents":
+            flavour.agents, flavour.fencing = True, "Required"
+        spec["safety"]["fencing"] = flavour.fencing
         if draw.random() < 0.3:
             spec["safety"]["approval"] = draw.choice(["Always", "WhenDataLoss"])
             spec["safety"]["approvalTimeout"] = "60s"

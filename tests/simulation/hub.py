@@ -26,10 +26,14 @@ from regent.engine.resources import (
 from regent.engine.store import Store
 from tests.fakes.cloning import clone
 from tests.fakes.cluster import FakeCluster
+from tests.simulation.invariants import ViolationError
 from tests.simulation.virtual import ProcessLoop, Scheduler
 
 WATCHED = (REGIONS, SERVICES, FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES)
 CLIENT_TIMEOUT = 2.0
+Request = Callable[[], Coroutine[Any, Any, Any]]
+Written = tuple[Resource, str, str]
+"""Kind, namespace and name of an object that is written."""
 
 
 def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -75,6 +79,18 @@ class Hub:
     weather: Weather = field(default_factory=Weather)
     cut: set[str] = field(default_factory=set)
     """Processes whose link to the API server is cut."""
+    terms: dict[Written, int] = field(default_factory=dict)
+    """The latest term of leadership in which each object was written."""
+
+    def applied(self, name: str, key: Written, term: int) -> None:
+        """A write of a leader has changed an object: none of an earlier leader may after one of a later."""
+        latest = self.terms.get(key, 0)
+        if term < latest:
+            resource, _, obj = key
+            self.scheduler.failure = ViolationError(
+                f"{name} changed {resource.kind} {obj} in term {term}, after the leader of term {latest}"
+            )
+        self.terms[key] = term
 
     def travel(self) -> float:
         """Seconds that a message takes."""
@@ -96,6 +112,10 @@ class HubClient:
         self._die = die
         self._timeout = timeout
         self.crash: Crash | None = None
+        self.before_write: Callable[[], None] = lambda: None
+        """Called as the engine hands a write over."""
+        self.term: Callable[[], int] | None = None
+        """The term of leadership in which it writes; None: it is no leader's."""
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object:
         return await self._call(lambda: self._hub.server.get(resource, namespace, name))
@@ -105,57 +125,66 @@ class HubClient:
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         obj = clone(obj)
-        return await self._call(lambda: self._hub.server.create(resource, obj), write=True)
+        return await self._call(lambda: self._hub.server.create(resource, obj), write=_key(resource, obj))
 
     async def replace(self, resource: Resource, obj: Object) -> Object:
         obj = clone(obj)
-        return await self._call(lambda: self._hub.server.replace(resource, obj), write=True)
+        return await self._call(lambda: self._hub.server.replace(resource, obj), write=_key(resource, obj))
 
     async def replace_status(self, resource: Resource, obj: Object) -> Object:
         obj = clone(obj)
-        return await self._call(lambda: self._hub.server.replace_status(resource, obj), write=True)
+        return await self._call(lambda: self._hub.server.replace_status(resource, obj), write=_key(resource, obj))
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Object) -> Object:
         change = clone(change)
-        return await self._call(lambda: self._hub.server.patch(resource, namespace, name, change), write=True)
+        return await self._call(
+            lambda: self._hub.server.patch(resource, namespace, name, change), write=(resource, namespace, name)
+        )
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        await self._call(lambda: self._hub.server.delete(resource, namespace, name, uid=uid), write=True)
+        await self._call(
+            lambda: self._hub.server.delete(resource, namespace, name, uid=uid), write=(resource, namespace, name)
+        )
 
     async def discover(self, api_version: str, kind: str) -> Resource:
         return await self._call(lambda: self._hub.server.discover(api_version, kind))
 
-    async def _call(self, request: Callable[[], Coroutine[Any, Any, Any]], *, write: bool = False) -> Any:
+    async def _call(self, request: Request, *, write: Written | None = None) -> Any:
         if self._loop.dead:
             raise asyncio.CancelledError
+        term = 0
+        if write:
+            self.before_write()
+            term = self.term() if self.term is not None else 0
         future = self._loop.create_future()
         timer = self._loop.call_later(self._timeout, self._give_up, future)
         # It leaves at the next turn of this process's loop: a process that is frozen right here sends it when it wakes.
-        self._loop.call_later(0.0005, self._send, request, write, future)
+        self._loop.call_later(0.0005, self._send, request, write, term, future)
         try:
             return await future
         finally:
             timer.cancel()
 
-    def _send(self, request: Callable[[], Coroutine[Any, Any, Any]], write: bool, future: asyncio.Future[Any]) -> None:
+    def _send(self, request: Request, write: Written | None, term: int, future: asyncio.Future[Any]) -> None:
         if self._name not in self._hub.cut:
-            self._hub.scheduler.after(self._hub.travel(), self._arrive, request, write, future)
+            self._hub.scheduler.after(self._hub.travel(), self._arrive, request, write, term, future)
 
-    def _arrive(
-        self, request: Callable[[], Coroutine[Any, Any, Any]], write: bool, future: asyncio.Future[Any]
-    ) -> None:
+    def _arrive(self, request: Request, write: Written | None, term: int, future: asyncio.Future[Any]) -> None:
         hub, draw = self._hub, self._hub.scheduler.random.random
         if self._name in hub.cut:
             return
-        dies = write and self._counts_down()
+        dies = write is not None and self._counts_down()
         if dies and self.crash and not self.crash.after:
             self.crash = None
             self._die()
             return
         try:
             if hub.weather.refused and draw() < hub.weather.refused:
-                raise _refusal(draw(), write=write)
+                raise _refusal(draw(), write=write is not None)
+            version = hub.server.version
             answer, error = at_once(request()), None
+            if write is not None and term and hub.server.version > version:
+                hub.applied(self._name, write, term)
             if hub.weather.ambiguous and draw() < hub.weather.ambiguous:
                 error = UnavailableError("the answer was lost", status=500)
         except ClusterError as refused:
@@ -179,6 +208,10 @@ class HubClient:
 
     def _give_up(self, future: asyncio.Future[Any]) -> None:
         _settle(future, None, UnavailableError("timed out"))
+
+
+def _key(resource: Resource, obj: Object) -> Written:
+    return resource, str(obj["metadata"].get("namespace", "")), str(obj["metadata"]["name"])
 
 
 def _settle(future: asyncio.Future[Any], answer: Any, error: ClusterError | None) -> None:
@@ -207,7 +240,7 @@ class WatchStream:
         self._loop = loop
         self._store = store
         self._last: dict[Resource, float] = {}
-        self.stalled_until = 0.0
+        self.stalled_until: dict[Resource, float] = {}
         self.missed = False
 
     def tell(self, event: str, resource: Resource, obj: Object) -> None:
@@ -219,7 +252,7 @@ class WatchStream:
             self.missed = True
             return
         draw = hub.scheduler.random.random
-        due = max(hub.scheduler.now + hub.weather.watch_delay * (0.2 + draw()), self.stalled_until)
+        due = max(hub.scheduler.now + hub.weather.watch_delay * (0.2 + draw()), self.stalled_until.get(resource, 0.0))
         due = self._last[resource] = max(due, self._last.get(resource, 0.0))
         hub.scheduler.at(due, self._deliver, event, resource, obj)
         if hub.weather.repeats and draw() < hub.weather.repeats:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from regent.domain.failover.course import gaining, losing
 from regent.domain.failover.fence import Fence, parse_fence
 from regent.domain.failover.roles import Role
 from regent.engine.records import TERMINAL, read_shares
@@ -24,12 +26,23 @@ class Invariants:
     Args:
         fencing: the policy's effective fencing: Required, BestEffort or None.
         cooldown: seconds of the policy's cooldown.
+        proved: says whether the leader has seen a region answer.
         wall_moves: the scenario sets wall clocks, so that times in the API do not tell how long ago something was.
     """
 
     def __init__(
-        self, server: FakeCluster, sites: Sites, *, now: Any, fencing: str, cooldown: float, wall_moves: bool
+        self,
+        server: FakeCluster,
+        sites: Sites,
+        *,
+        now: Callable[[], float],
+        proved: Callable[[str], bool],
+        fencing: str,
+        cooldown: float,
+        wall_moves: bool,
     ) -> None:
+        self._proved = proved
+        self._weights_before: dict[str, int] = {}
         self._server = server
         self._sites = sites
         self._now = now
@@ -98,9 +111,11 @@ class Invariants:
                 f"{run['metadata']['name']} ({status.get('trigger')}) began {since:.1f} s after the last run",
             )
         if status.get("trigger") not in ("AdminState", "RegionRemoved"):
-            to = str(plan.get("chosen"))
-            since = now - self._left.get(to, float("-inf"))
-            _claim(since > self._cooldown - slack, f"an automatic run returned to {to} {since:.1f} s after it was left")
+            for to in gaining(read_shares(plan.get("before")), read_shares(plan.get("after"))):
+                since = now - self._left.get(to, float("-inf"))
+                _claim(
+                    since > self._cooldown - slack, f"an automatic run returned to {to} {since:.1f} s after it was left"
+                )
 
     def _run(self, obj: dict[str, Any]) -> None:
         uid, name = obj["metadata"]["uid"], obj["metadata"]["name"]
@@ -134,16 +149,17 @@ class Invariants:
     def _end(self, uid: str, status: dict[str, Any]) -> None:
         now = self._now()
         self._ended_at[uid] = now
+        reasons = {item.get("reason") for item in status.get("conditions") or () if item["type"] == "Succeeded"}
+        if status.get("phase") == "Superseded" and status.get("epoch") and "PolicyMovedOn" in reasons:
+            _claim(self._epoch > status["epoch"], "a run was given up as overtaken, and nothing had overtaken it")
         if not status.get("epoch"):
             return
         self._last_end = now
         plan = status.get("plan") or {}
         before, after = read_shares(plan.get("before")), read_shares(plan.get("after"))
         if status.get("phase") == "Succeeded":
-            for region, share in before.items():
-                if share and not after.get(region):
-                    self._left[region] = now
-        if status.get("phase") == "Succeeded":
+            for region in losing(before, after):
+                self._left[region] = now
             order = plan.get("order") or ()
             attempt = max((item["attempt"] for item in status.get("steps") or ()), default=1)
             done = {
@@ -157,23 +173,41 @@ class Invariants:
     def _weights(self, obj: dict[str, Any]) -> None:
         refs = [ref.get("weight", 1) for rule in obj["spec"]["rules"] for ref in rule["backendRefs"]]
         _claim(sum(refs) > 0, "the weights are all zero")
+        weights = {
+            ref["name"].removeprefix("shop-"): ref.get("weight", 1) for ref in obj["spec"]["rules"][0]["backendRefs"]
+        }
+        if self._operation and self._weights_before:
+            for region, weight in weights.items():
+                if weight and not self._weights_before.get(region) and not self._undoing(self._operation):
+                    _claim(self._proved(region), f"clients are sent to {region}, which the leader knows to be down")
+        self._weights_before = weights
         fence = parse_fence((obj["metadata"].get("annotations") or {}).get("regent.dev/fence", ""))
         if self._route is not None:
             _claim(fence is not None and fence >= self._route, f"the route's fence went from {self._route} to {fence}")
         self._route = fence
 
-    def effect(self, unit: Unit) -> None:
-        """A unit took a request."""
+    def effect(self, unit: Unit, changes: bool) -> None:
+        """A unit took a request; `changes`: and does something for it."""
         key = (unit.step, unit.site.name)
         fence = unit.fence or Fence(0)
         _claim(fence >= self._fences.get(key, Fence(0)), f"{key} took {fence} after {self._fences.get(key)}")
         self._fences[key] = fence
+        if not changes:
+            return
         uid = unit.run.rpartition("/")[2]
+        self._intended(unit, uid)
         _claim(uid not in self._ended_at, f"{key} was changed by {unit.run}, which has ended")
         if unit.wanted is Role.ACTIVE and not self._undoing(uid):
             regions = self._promoted.setdefault(fence.epoch, set())
             regions.add(unit.site.name)
             _claim(len(regions) == 1, f"in epoch {fence.epoch} more than one region was promoted: {sorted(regions)}")
+
+    def _intended(self, unit: Unit, uid: str) -> None:
+        """The journal says what is being done before it is done."""
+        steps = {item["name"] for item in (self._runs.get(uid, {}).get("status") or {}).get("steps") or ()}
+        wanted = f"Promote/{unit.step}" if unit.wanted is Role.ACTIVE else "Isolate"
+        if unit.wanted is not None and uid in self._runs and "RollBack" not in steps:
+            _claim(wanted in steps, f"{unit.step} in {unit.site.name} was changed before the journal says {wanted}")
 
     def _undoing(self, uid: str) -> bool:
         steps = (self._runs.get(uid, {}).get("status") or {}).get("steps") or ()
@@ -192,6 +226,8 @@ class Invariants:
             # What an earlier forced run left behind may still write; a planned one stops the side that it leaves.
             source = (run.get("spec") or {}).get("from")
             others = [name for name in others if planned and name == source]
+        tried = {str(item.get("region")) for item in (run.get("status") or {}).get("attempts") or ()}
+        others += [name for name in tried - {unit.site.name} if _may_write(self._sites.all[name].units["db"])]
         if not self.accepted_loss:
             _claim(not others, f"db became active in {unit.site.name} while {', '.join(others)} may write")
         have = set(unit.log)

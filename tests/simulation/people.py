@@ -29,7 +29,7 @@ class People:
     def plan(self, begin: float, end: float) -> None:
         """Draw what people do between the two times."""
         weights = [weight for weight, _ in self._kinds]
-        for _ in range(self._random.choice([0, 1, 1, 2, 3])):
+        for _ in range(self._random.choice([1, 2, 3] if self._scenario.flavour.name == "gradual" else [0, 1, 1, 2, 3])):
             acts = self._random.choices(self._kinds, weights)[0][1]
             self._scenario.scheduler.at(self._random.uniform(begin, end), acts)
         for _ in range(3):

@@ -11,6 +11,7 @@ from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.domain.errors import ClusterError, LeadershipLostError
 from regent.domain.failover.runspec import RunSpec
+from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.alignment import Alignment
 from regent.engine.pace import Pace
 from regent.engine.policies import PolicyReconciler
@@ -24,15 +25,17 @@ from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from tests.fakes.targets import make_targets
-from tests.simulation.drivers import Reach, SimIsolation, SimSteps
+from tests.simulation.drivers import Reach, SimSteps
 from tests.simulation.health import SimTracker
 from tests.simulation.hub import WATCHED, Crash, Hub, HubClient, WatchStream
+from tests.simulation.invariants import ViolationError
 from tests.simulation.sites import Sites
 from tests.simulation.virtual import ProcessClock, ProcessLoop
 
 LEASE, RENEW = 3.0, 1.0
 GRACE = 1.5
 RESYNC = 20.0
+SKEW = 1.0
 
 
 class QuietMetrics:
@@ -133,23 +136,26 @@ class Replica:
             scheduler, loop, list(self._sites.all),
             lambda region: self._sites.all[region].answers, lambda region: self._sites.all[region].errors,
         )  # fmt: skip
+        self.client.before_write = self._claim_lease
+        self.client.term = lambda: elector.transitions
         status = StatusWriter(self.client, store, elector, metrics=metrics)
         self.snapshots = Snapshots(
             store=store, tracker=tracker, clock=clock, startup_grace=GRACE, suspend_all=lambda: False
         )
         alignment = Alignment(clock=clock, leadership=elector, verifier=NoVerifier(), metrics=metrics)
+        isolation = AgentIsolation(cluster=self.client, namespace="regent", leadership=elector, clock=clock, skew=SKEW)
         executor = RunExecutor(
             cluster=self.client, store=store, status=status, alignment=alignment, leadership=elector, clock=clock,
-            recorder=recorder, metrics=metrics, isolation=SimIsolation(hub, self._sites, self.name, loop),
+            recorder=recorder, metrics=metrics, isolation=isolation,
         )  # fmt: skip
-        drivers = SimSteps(Reach(hub, self._sites, loop, self._at_effect))
+        drivers = SimSteps(Reach(hub, self._sites, loop, self._at_effect, self._claim_lease))
         self.queue = KeyedQueue(jitter=scheduler.random.random)
         roles = RoleWatch(
             store=store, read_policy=policy_spec, drivers=drivers, queue=self.queue, leadership=elector, clock=clock
         )
         policies = PolicyReconciler(
             cluster=self.client, store=store, status=status, snapshots=self.snapshots, executor=executor,
-            alignment=alignment, targets=make_targets(self.client, store, clock=clock),
+            alignment=alignment, targets=make_targets(self.client, store, leadership=elector, clock=clock),
             read_policy=policy_spec,
             read_run=self._read_run, clock=clock, recorder=recorder, metrics=metrics,
             drivers=drivers, watch=roles, leadership=elector, pace=Pace(at_once=4, wake=self.queue.add),
@@ -186,6 +192,8 @@ class Replica:
             await asyncio.gather(*parts)
         except LeadershipLostError:
             self._hub.trace(self.name, "has lost the lease")
+        except Exception as error:
+            self._hub.scheduler.failure = ViolationError(f"{self.name} ends with {error!r}")
         self._hub.scheduler.after(0.0, self.die)
 
     async def _lead(self, workers: Workers) -> None:
@@ -213,6 +221,11 @@ class Replica:
                 except ClusterError:
                     self.watch.missed = True
             await asyncio.sleep(0.5)
+
+    def _claim_lease(self) -> None:
+        """Every effect is begun under a lease that is valid at that moment."""
+        if not self.elector.leading:
+            self._hub.scheduler.failure = ViolationError(f"{self.name} begins a write without the lease")
 
     def _at_effect(self, moment: str) -> bool:
         crash = self.crash_effect

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.engine.records import TERMINAL, read_shares, status_of
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, LEASES, REGIONS, SERVICES, Resource
 from tests.fakes.cloning import clone
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.world import AP, EU, US, policy, region, route, service
+from tests.simulation.agents import Agent
 from tests.simulation.faults import Faults
 from tests.simulation.flavours import Flavour, draw_flavour
 from tests.simulation.hub import Hub, at_once
@@ -48,37 +50,40 @@ class Result:
     seconds: float
     runs: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    wakes: Counter[str] = field(default_factory=Counter)
     lines: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Which run holds the policy, at which epoch, and whether it is dividing traffic by steps just now."""
+
+    run: str
+    epoch: int
+    gradual: bool
 
 
 class Scenario:
     """The world of one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, only: str = "") -> None:
         self.seed = seed
         self.scheduler = scheduler = Scheduler(seed)
         self.lines: list[tuple[float, str, str]] = []
         self._uids = 0
         self.server = FakeCluster(uid=self._uid)
         self.hub = Hub(scheduler, self.server, self.trace)
-        self.flavour: Flavour = draw_flavour(scheduler.random)
-        self.sites = Sites(
-            scheduler, NAMES, trace=self.trace, became_active=self._became_active, holds_policy=self._holds_policy
-        )
+        self.flavour: Flavour = draw_flavour(scheduler.random, only)
+        self.sites = Sites(scheduler, NAMES, trace=self.trace, became_active=self._became_active)
         self.wall_steps = [0.0, 0.0, 0.0]
         self.unforeseen = False
         self.changed_at = 0.0
+        self._weights: dict[str, int] = {}
         self.invariants = Invariants(
-            self.server, self.sites, now=lambda: scheduler.now, fencing=self.flavour.fencing,
+            self.server, self.sites, now=lambda: scheduler.now, proved=self._proved, fencing=self.flavour.fencing,
             cooldown=self.flavour.cooldown, wall_moves=self.flavour.clocks,
         )  # fmt: skip
-        ask = self.sites.ask
-
-        def asked(unit: Any, *args: Any) -> None:
-            ask(unit, *args)
-            self.invariants.effect(unit)
-
-        self.sites.ask = asked  # type: ignore[method-assign]
+        self.sites.on_request = self.invariants.effect
         self.sites.on_write = self.invariants.wrote
         self._furnish()
         rates = [1.0, 1.0 + scheduler.random.uniform(-0.01, 0.01), 1.0 + scheduler.random.uniform(-0.01, 0.01)]
@@ -112,7 +117,9 @@ class Scenario:
             for replica in self.replicas:
                 replica.loop.kill()
         runs = Counter(str(status_of(run).get("phase")) for run in self._objects(FAILOVERS))
-        return Result(self.seed, self.flavour.name, scheduler.now, runs, self.faults.counted, self.lines)
+        return Result(
+            self.seed, self.flavour.name, scheduler.now, runs, self.faults.counted, self.faults.wakes, self.lines
+        )
 
     def _settle(self) -> None:
         deadline = self.scheduler.now + PATIENCE
@@ -189,6 +196,9 @@ class Scenario:
             return
         self.invariants.saw(event, resource, obj)
         if resource is HTTP_ROUTES:
+            if self.weights() != self._weights and self.moment().run:
+                self.faults.shifted()
+            self._weights = self.weights()
             self.scheduler.after(0.02 + 0.1 * self.scheduler.random.random(), self._gateway)
 
     def _gateway(self) -> None:
@@ -203,6 +213,23 @@ class Scenario:
         if status_of(obj).get("parents") != parents:
             self.server.put(HTTP_ROUTES, {**obj, "status": {"parents": parents}})
 
+    def moment(self) -> Moment:
+        """What is going on with the policy."""
+        status = self.status()
+        operation = status.get("operation") or {}
+        spec: dict[str, Any] = {}
+        for run in self._objects(FAILOVERS) if operation else ():
+            if run["metadata"]["uid"] == operation["uid"]:
+                spec = status_of(run)
+        gradual = (spec.get("plan") or {}).get("transition") == "Gradual"
+        under_way = str(spec.get("currentStep", "")).startswith("Shift")
+        return Moment(str(operation.get("uid") or ""), int(status.get("epoch") or 0), gradual and under_way)
+
+    def leader(self) -> str:
+        """The identity that holds the lease at the API server."""
+        leases = [obj for obj in self._objects(LEASES) if obj["metadata"]["name"] == "regent"]
+        return str((leases[0].get("spec") or {}).get("holderIdentity") or "") if leases else ""
+
     def weights(self) -> dict[str, int]:
         """The route's weights."""
         refs = self._object(HTTP_ROUTES, "shop")["spec"]["rules"][0]["backendRefs"]
@@ -211,9 +238,13 @@ class Scenario:
     def _became_active(self, unit: Any) -> None:
         self.invariants.active(unit)
 
-    def _holds_policy(self, name: str) -> bool:
-        status = status_of(self._policy())
-        return status.get("activeRegion") == name and not status.get("operation")
+    def _proved(self, name: str) -> bool:
+        """Whether the leader has seen the region answer, and not fail since."""
+        leader = next((replica for replica in self.replicas if replica.leads and replica.tracker), None)
+        if leader is None or leader.tracker is None or leader.loop.paused:
+            return True  # a write that was under way
+        health = leader.tracker.health(name)
+        return not health.down and health.proved_at is not None
 
     def _policy(self) -> dict[str, Any]:
         return self._object(FAILOVER_POLICIES, "shop")
@@ -233,7 +264,7 @@ class Scenario:
         return dict(status_of(self._policy()))
 
     def _unforeseen(self) -> None:
-        raise ViolationError("a visit ended with an exception that nobody foresaw")
+        self.scheduler.failure = ViolationError("a visit ended with an exception that nobody foresaw")
 
     def _wall(self, place: int) -> Callable[[], float]:
         return lambda: WALL + self.scheduler.now + self.wall_steps[place]
@@ -249,7 +280,14 @@ class Scenario:
         shared = self.flavour.spec.get("topology") == "ActiveActive"
         self.server.put(HTTP_ROUTES, route({EU: 34, US: 33, AP: 33} if shared else {EU: 100, US: 0, AP: 0}))
         self.server.put(FAILOVER_POLICIES, policy(**self.flavour.spec))
-        self.sites.furnish(self.flavour.steps, EU, agents=self.flavour.agents)
+        self.sites.furnish(self.flavour.steps, EU)
+        if self.flavour.agents:
+            spec, _ = policy_spec(self._policy())
+            for site in self.sites.all.values():
+                site.agent = Agent(
+                    site, server=self.server, scheduler=self.scheduler, spec=spec, trace=self.trace,
+                    became_active=self._became_active,
+                )  # fmt: skip
         self.sites.weights = self.weights()
         self._gateway()
 
@@ -286,13 +324,13 @@ class _Log(logging.Handler):
         self._scenario.trace("log", self.format(record))
 
 
-def play(seed: int, *, tail: int = 120) -> Result:
-    """Play the scenario of `seed`.
+def play(seed: int, *, only: str = "", tail: int = 120) -> Result:
+    """Play the scenario of `seed`, with a policy of the kind `only` where one is named.
 
     Raises:
         ViolationError: with the seed, the flavour and the end of the trace.
     """
-    scenario = Scenario(seed)
+    scenario = Scenario(seed, only)
     exact, copy.deepcopy = copy.deepcopy, clone  # the same for JSON, and half of the time otherwise
     handler, logger = _Log(scenario), logging.getLogger("regent")
     level, logger.level, logger.propagate = logger.level, logging.ERROR, False
@@ -303,7 +341,7 @@ def play(seed: int, *, tail: int = 120) -> Result:
         shown = "\n".join(f"{time:9.3f}  {who:10} {what}" for time, who, what in scenario.lines[-tail:])
         raise ViolationError(
             f"seed {seed} ({scenario.flavour.name}) at {scenario.scheduler.now:.3f} s: {violation}\n{shown}\n"
-            f"again: SEED={seed} make simulate"
+            f"again: SEED={seed} {f'KIND={only} ' if only else ''}make simulate"
         ) from None
     finally:
         copy.deepcopy = exact

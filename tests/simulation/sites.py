@@ -1,4 +1,4 @@
-"""Regions as small models: power, links, an agent, and what a policy promotes in them, a database among it.
+"""Regions as small models: power, links, and what a policy promotes in them, a database among it.
 
 A database acknowledges writes while it is active (and while its demotion is still on its way), streams to the others,
 and comes back after a power cut as what it was. Nothing in here knows the engine; drivers.py gives the engine a way in.
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from regent.domain.errors import FencedOffError
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.roles import Role
 from tests.simulation.virtual import Scheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.agents import Agent
 
 NEVER = Fence(0)
 REPLICATION = 0.1
@@ -69,28 +73,6 @@ class Site:
         return self.works and not self.ops_cut
 
 
-@dataclass
-class Agent:
-    """A region's agent: lets the region be active only while it reaches the hub.
-
-    It renews its lease at the hub; without contact for `DEADLINE` of its lease it makes the region passive by itself.
-    Back in contact, it lets the region serve again only where the policy still says that it is the active one and no
-    run is under way.
-    """
-
-    site: Site
-    cut: bool = False
-    renewals: int = 0
-    last_contact: float = 0.0
-    isolated: bool = False
-    asked: Fence | None = None
-    answered: Fence | None = None
-
-    LEASE = 4.0
-    DEADLINE = 2.4
-    INTERVAL = 0.8
-
-
 class Sites:
     """All regions, and the clients that write to one of them."""
 
@@ -101,31 +83,26 @@ class Sites:
         *,
         trace: Callable[[str, str], None],
         became_active: Callable[[Unit], None],
-        holds_policy: Callable[[str], bool],
     ) -> None:
         self._scheduler = scheduler
         self._trace = trace
         self._became_active = became_active
-        self._holds_policy = holds_policy
         self.all = {name: Site(name) for name in names}
         self.weights: dict[str, int] = {}
         self.acknowledged: set[int] = set()
         self.isolated_writes: list[tuple[int, str]] = []
         self.on_write: Callable[[Unit], None] = lambda unit: None
+        self.on_request: Callable[[Unit, bool], None] = lambda unit, changes: None
         self._next_write = 0
-        self.compares_fences = True
         self.promoting = False
 
-    def furnish(self, steps: list[str], active: str, *, agents: bool) -> None:
+    def furnish(self, steps: list[str], active: str) -> None:
         """Put units for these steps into every region."""
         self.promoting = bool(steps)
         for site in self.all.values():
             for step in steps:
                 role = Role.ACTIVE if site.name == active else Role.STANDBY
                 site.units[step] = Unit(step, site, role)
-            if agents:
-                site.agent = Agent(site)
-                self._scheduler.after(self._scheduler.random.random(), self._agent, site.agent)
         if "db" in steps:
             self._scheduler.after(REPLICATION, self._replicate)
             self._scheduler.after(WRITES, self._write)
@@ -134,19 +111,23 @@ class Sites:
         return self.all[region].units.get(step)
 
     def ask(self, unit: Unit, role: Role, fence: Fence, run: str) -> None:
-        """A fenced request arrives at a unit.
+        """A fenced request arrives at a unit. One that was held up and repeated meanwhile finds nothing to change.
 
         Raises:
             FencedOffError: the unit has seen a greater fence.
         """
         text = f"{unit.step} in {unit.site.name}: asked for {role.value} by fence {fence}"
-        if self.compares_fences and unit.fence is not None and unit.fence > fence:
+        if unit.fence is not None and unit.fence > fence:
             self._trace("world", f"{text}, refused: it carries {unit.fence}")
             raise FencedOffError(f"{unit.step} in {unit.site.name} carries {unit.fence}, ours is {fence}")
         unit.fence, unit.run = fence, run
-        if (unit.wanted or unit.role) is role:
-            return
-        self._trace("world", text)
+        changes = (unit.wanted or unit.role) is not role
+        if changes:
+            self._trace("world", text)
+            self._turn(unit, role, fence)
+        self.on_request(unit, changes)
+
+    def _turn(self, unit: Unit, role: Role, fence: Fence) -> None:
         unit.wanted = role
         unit.turn += 1
         if (role is Role.ACTIVE and unit.role is Role.STANDBY) or role is Role.STANDBY:
@@ -160,7 +141,7 @@ class Sites:
             return
         site.alive = on
         if on and site.agent is not None:
-            self._isolate(site.agent, "its region has just started")
+            site.agent.powered()
 
     def source(self) -> Unit | None:
         """The database that the others follow: the one that was promoted last."""
@@ -178,37 +159,6 @@ class Sites:
         self._trace("world", f"{unit.step} in {unit.site.name} is {unit.role.value}")
         if unit.role is Role.ACTIVE:
             self._became_active(unit)
-
-    def _agent(self, agent: Agent) -> None:
-        site, now = agent.site, self._scheduler.now
-        self._scheduler.after(Agent.INTERVAL * (0.9 + 0.2 * self._scheduler.random.random()), self._agent, agent)
-        if not site.works:
-            return
-        if agent.cut:
-            if not agent.isolated and now - agent.last_contact > Agent.DEADLINE:
-                self._isolate(agent, "its agent has lost the hub")
-            return
-        agent.renewals += 1
-        agent.last_contact = now
-        if agent.asked is not None and agent.asked != agent.answered and not self._holds_policy(site.name):
-            self._isolate(agent, "its agent was asked to")
-            agent.answered = agent.asked
-        elif agent.isolated and self._holds_policy(site.name):
-            agent.isolated = False
-            for unit in site.units.values():
-                if unit.role is not Role.ACTIVE:
-                    unit.role, unit.wanted = Role.ACTIVE, None
-                    unit.turn += 1
-                    self._trace("world", f"{unit.step} in {site.name} is active again, let by its agent")
-                    self._became_active(unit)
-
-    def _isolate(self, agent: Agent, why: str) -> None:
-        agent.isolated = True
-        for unit in agent.site.units.values():
-            if unit.role is not Role.STANDBY:
-                unit.role, unit.wanted = Role.STANDBY, None
-                unit.turn += 1
-                self._trace("world", f"{unit.step} in {agent.site.name} is passive: {why}")
 
     def _replicate(self) -> None:
         self._scheduler.after(REPLICATION, self._replicate)

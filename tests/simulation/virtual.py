@@ -35,6 +35,8 @@ class Scheduler:
         self.random = random.Random(seed)
         self._heap: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
+        self.failure: BaseException | None = None
+        """Set by whoever finds something wrong where raising it would be caught; raised after the present event."""
 
     def at(self, time: float, what: Callable[..., object], *args: Any) -> None:
         """Call `what` at `time`, or now when that has passed."""
@@ -55,6 +57,8 @@ class Scheduler:
                 raise StandstillError(f"more than {BUSY} events at {time:.6f} s, at last {what!r}")
             self.now = time
             what(*args)
+            if self.failure is not None:
+                raise self.failure
         self.now = max(self.now, until)
 
 
