@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, PromotionProblemError, TargetProblemError
 from regent.domain.failover.course import FINAL_SYNC, ISOLATE, PROMOTE, SHIFT, VERIFY, allowed, unfinished
+from regent.domain.failover.roles import Role
 from regent.domain.failover.runspec import Desired
 from regent.domain.failover.setback import Point, Setback, Turn, Way, turn
 from regent.domain.failover.source_loss import Handover, judge_loss
@@ -125,7 +126,7 @@ class RunProgress:
             accept_data_loss=work.spec.accept_data_loss,
         )
         loss = judge_loss(work.context.snapshot, handover)
-        if loss is None:
+        if loss is None or await _hands_over(work):
             return None
         if loss.remedy:
             text = f"{loss.message}. {loss.remedy}"
@@ -237,6 +238,20 @@ class RunProgress:
             accept_data_loss=work.spec.accept_data_loss,
             requested=requested,
         )
+
+
+async def _hands_over(work: Work) -> bool:
+    """Whether all data of what is left still answers. Then its region is not lost, whatever the probes say: a database
+    that is demoted starts anew, and what needs it fails meanwhile by the run's own doing."""
+    answers = []
+    for driver in [driver for driver in work.drivers if driver.step.holds_data]:
+        for region in work.losing:
+            try:
+                state = await driver.observe(region)
+            except (ClusterError, PromotionProblemError):
+                return False
+            answers.append(state.role is not Role.UNKNOWN)
+    return bool(answers) and all(answers)
 
 
 def point(work: Work) -> Point:

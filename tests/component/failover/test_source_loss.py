@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from regent.domain.failover.roles import Role
 from tests.fakes.world import AP, EU, US, World
 
@@ -108,6 +110,37 @@ async def test_a_primary_that_dies_before_it_was_demoted_is_fenced_first() -> No
     status = world.run()["status"]
     assert status["phase"] == "Succeeded"
     assert (world.status()["activeRegion"], world.weights()) == (US, {EU: 0, US: 100, AP: 0})
+
+
+@pytest.mark.parametrize("mode", ["Automatic", "Manual"])
+async def test_a_region_that_fails_because_its_database_is_demoted_is_not_lost(mode: str) -> None:
+    """A database starts anew to be demoted, and the service in front of it fails its probes meanwhile. Taken for a
+    loss, every planned move would promote before the last writes are there, or wait for a person."""
+    world = database(mode=mode, safety={"fencing": "BestEffort"})
+    await world.visit()
+    world.steps.slow = 1000
+    world.ask(to=US)
+    await world.visit(times=3)
+    assert world.steps.effects == [f"db {EU} Standby"]
+    world.tracker.down(EU)
+    for _ in range(4):
+        world.clock.advance(2)
+        world.tracker.fresh()
+        await world.visit(times=3)
+    status = world.run()["status"]
+    assert (status["phase"], status["currentStep"], status["plan"]["planned"]) == ("Running", "Isolate", True)
+    assert world.steps.active("db") == [EU], "promoted before the old side was seen passive"
+    world.steps.slow = 0
+    world.steps.pending.clear()
+    world.steps.set("db", **{EU: Role.STANDBY})
+    world.steps.behind = 4096
+    await world.visit(times=10)
+    assert world.run()["status"]["currentStep"] == "FinalSync"
+    world.steps.behind = 0
+    await world.visit(times=40)
+    status = world.run()["status"]
+    assert (status["phase"], world.steps.active("db")) == ("Succeeded", [US])
+    assert "estimatedDataLoss" not in status
 
 
 async def test_what_the_new_side_lacks_is_given_up_by_a_person_only() -> None:
