@@ -90,6 +90,26 @@ class Promotion(Values):
     )
 
 
+class Replication(Values):
+    """What may be copied from and to the cluster of the operator itself; member clusters have deploy/member."""
+
+    categories: list[Literal["Config", "Secrets", "RBAC", "Workload", "Network", "Storage", "VM"]] = Field(
+        default_factory=list,
+        description="What ReplicationPolicies may copy from and to this cluster: each gives the operator the right to "
+        "read, write and delete the kinds of a category. Secrets and RBAC are the parts of Config that a policy asks "
+        "for by includeSecrets and includeRBAC. Empty means nothing.",
+    )
+    rules: Objects = Field(
+        default_factory=list,
+        description="More rules, as in a ClusterRole, for kinds of category State: [{apiGroups: […], resources: […], "
+        "verbs: [get, list, watch, create, patch, delete]}].",
+    )
+    namespaces: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
+        default_factory=list,
+        description="Namespaces in which the operator has these rights; empty means all.",
+    )
+
+
 class Webhook(Values):
     """The webhook that writes names in where the API server serves no MutatingAdmissionPolicy."""
 
@@ -260,6 +280,9 @@ class ChartValues(Values):
     crds: Crds = Field(default_factory=Crds, description="Custom resource definitions.")
     rbac: Rbac = Field(default_factory=Rbac, description="Permissions.")
     promotion: Promotion = Field(default_factory=Promotion, description="What promotion steps may do in this cluster.")
+    replication: Replication = Field(
+        default_factory=Replication, description="What may be copied from and to this cluster."
+    )
     admission: Admission = Field(default_factory=Admission, description="What the API server itself refuses.")
     service_account: ServiceAccount = Field(default_factory=ServiceAccount, description="The operator's account.")
     http: Http = Field(default_factory=Http, description="The operational endpoint: /healthz, /readyz, /metrics.")

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from regent.adapters.kubernetes.rbac import operator_rules
 from regent.adapters.promotion.rules import step_rules
+from regent.adapters.replication.rules import category_rules
 from regent.api.v1alpha1.schema import custom_resource_definitions
 from regent.cli.run import run
 from regent.settings import load
@@ -102,6 +103,30 @@ def test_promotion_steps_can_be_kept_to_namespaces_and_accounts() -> None:
     assert role["rules"] == [
         {"apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": ["failover"], "verbs": ["impersonate"]}
     ]
+
+
+def test_copies_get_nothing_unless_asked_for(objects: list[dict[str, Any]]) -> None:
+    assert not [obj for obj in objects if obj["metadata"]["name"].endswith("-replication")]
+    for rule in only(objects, "ClusterRole", "regent")["rules"]:
+        assert not {"configmaps", "secrets", "deployments"} & set(rule["resources"])
+
+
+def test_each_category_of_copies_brings_its_rules_in_its_namespaces() -> None:
+    categories = category_rules()
+    own = [{"apiGroups": ["shop.example.com"], "resources": ["carts"], "verbs": ["get", "list", "watch"]}]
+    values = {"replication.categories": ["Config", "Workload"], "replication.rules": own}
+    objects = render_chart({**values, "replication.namespaces": ["shop", "pay"]})
+    rules = only(objects, "ClusterRole", "regent-replication")["rules"]
+    assert rules == categories["Config"] + categories["Workload"] + own
+    assert not any("secrets" in rule["resources"] for rule in rules)
+    bound = [obj for obj in objects if obj["metadata"]["name"] == "regent-replication" and "Binding" in obj["kind"]]
+    assert {(obj["kind"], obj["metadata"]["namespace"]) for obj in bound} == {
+        ("RoleBinding", "shop"),
+        ("RoleBinding", "pay"),
+    }
+    assert only(render_chart(values), "ClusterRoleBinding", "regent-replication")["subjects"][0]["name"] == "regent"
+    for category in categories:
+        assert only(render_chart({"replication.categories": [category]}), "ClusterRole", "regent-replication")["rules"]
 
 
 def test_secret_namespaces_get_a_role_each() -> None:
