@@ -53,11 +53,12 @@ class OneWay(RuleBasedStateMachine):
         self.now, self.value = 1_000_000.0, 0
         self.budget: int | None = None
         self.views: dict[str, dict[str, Object]] = {}
-        self.healthy = True
+        self.healthy = self.complete = True
         # What must never be lost: values that users wrote on the active side and that only this side has, by cluster.
         self.unsent: dict[tuple[str, str], str] = {}
         self.losers: set[str] = set()
         self.deleted_by_user: set[str] = set()
+        self.ever_deleted: set[str] = set()
         self.blocked = False
 
     @initialize(adoption=st.sampled_from(list(Adoption)), percent=st.sampled_from([20, 50, 100]))
@@ -95,6 +96,7 @@ class OneWay(RuleBasedStateMachine):
             self.apis[self.active].delete(key)
             self.unsent.pop((self.active, key), None)
             self.deleted_by_user.add(key)
+            self.ever_deleted.add(key)
 
     @rule(kind=KINDS, name=NAMES)
     def stranger_in_the_standby(self, kind: str, name: str) -> None:
@@ -125,6 +127,15 @@ class OneWay(RuleBasedStateMachine):
     def look(self) -> None:
         """The replicator's caches take up what is there now; until then they are stale."""
         self.views = {region: api.snapshot() for region, api in self.apis.items()}
+        self.complete = True
+
+    @rule()
+    def see_half(self) -> None:
+        """The list of the source broke off."""
+        self.look()
+        seen = self.views[self.active]
+        self.views[self.active] = {key: seen[key] for key in sorted(seen)[::2]}
+        self.complete = False
 
     @rule(writes=st.integers(0, 4))
     def visit_and_die(self, writes: int) -> None:
@@ -183,7 +194,7 @@ class OneWay(RuleBasedStateMachine):
             for obj in target.values()
             if marks.ours(obj, spec.uid)
         }
-        seen = prune.SourceView(complete=True, healthy=self.healthy)
+        seen = prune.SourceView(complete=self.complete, healthy=self.healthy)
         todo = prune.plan_prune(spec=spec, link=link, copies=ours, wanted=wanted, source=seen, now=self.now)
         self.blocked = bool(todo.blocked_reason)
         for marked in todo.mark:
@@ -209,6 +220,7 @@ class OneWay(RuleBasedStateMachine):
         if api.writes != writes:
             alive = key in self.apis[self.active].objects
             assert alive or key in self.deleted_by_user, f"the only copy of {key} was deleted"
+            assert key in self.ever_deleted, f"{key} was deleted although nobody ever deleted its source"
 
     def carry_out(self, action: plan.Action, want: shape.Desired, present: Object | None, api: ObjectsApi) -> None:
         self.spend()
@@ -303,6 +315,7 @@ class OneWay(RuleBasedStateMachine):
             else:
                 assert action.kind in (plan.ActionKind.CONFLICT, plan.ActionKind.REFUSE_FOREIGN), action
                 assert not marks.ours(target[key], spec.uid)
+                assert want.source_marks is None or want.source_marks.source_uid != target[key]["metadata"]["uid"]
         for key, obj in target.items():
             written = marks.read_marks(obj)
             if key in source or written is None:
