@@ -107,6 +107,16 @@ class Operator:
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
+        self._replication = ReplicationParts(
+            settings,
+            connection,
+            store=self._store,
+            queue=self._queue,
+            leadership=self._leadership,
+            recorder=self._recorder,
+            clock=clock,
+            metrics=metrics,
+        )
         self._failover = FailoverParts(
             settings,
             cluster=self._failover_cluster,
@@ -117,16 +127,7 @@ class Operator:
             recorder=self._recorder,
             clock=clock,
             metrics=metrics,
-        )
-        self._replication = ReplicationParts(
-            settings,
-            connection,
-            store=self._store,
-            queue=self._queue,
-            leadership=self._leadership,
-            recorder=self._recorder,
-            clock=clock,
-            metrics=metrics,
+            session=self._replication.reconciler.session,
         )
         self._setup = RegionSetup(
             store=self._store,

@@ -23,6 +23,7 @@ from regent.adapters.traffic.verification import DataPlaneVerifier
 from regent.api.v1alpha1.convert_failover import run_spec
 from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_region import region_plan
+from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
 from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.alignment import Alignment
 from regent.engine.health import HealthTracker
@@ -37,6 +38,8 @@ from regent.engine.receiver_checks import ReceiverChecks
 from regent.engine.region_access import RegionAccess
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.region_secrets import RegionSecrets
+from regent.engine.replication.runs import ReplicationInRuns
+from regent.engine.replication.session import Session
 from regent.engine.requesters import Requesters
 from regent.engine.resources import FAILOVER_POLICIES
 from regent.engine.role_watch import RoleWatch
@@ -62,7 +65,9 @@ class FailoverParts:
         recorder: Recorder,
         clock: Clock,
         metrics: Metrics,
+        session: Callable[[Key], Session | None],
     ) -> None:
+        self._session = session
         self._settings = settings
         self._cluster = cluster
         self._store = store
@@ -167,6 +172,14 @@ class FailoverParts:
             epochs=epochs,
             requesters=Requesters(cluster=cluster, policy=self._settings.admission.policy),
             hooks=self._hooks,
+            replication=ReplicationInRuns(
+                store=store,
+                queue=self._queue,
+                session=self._session,
+                members=self._access,
+                leadership=leadership,
+                read_policy=replication_spec,
+            ),
         )
         return PolicyReconciler(
             cluster=cluster,

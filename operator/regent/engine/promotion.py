@@ -101,6 +101,42 @@ class Isolation(Protocol):
         ...
 
 
+class ReplicationInRuns(Protocol):
+    """The copies of Kubernetes objects that a policy's regions have of each other: its ReplicationPolicies."""
+
+    async def synced(
+        self, policy: PolicySpec, source: str, to: str, *, run: str, planned: bool
+    ) -> Mapping[str, SyncState]:
+        """Say, by Required ReplicationPolicy, whether everything that `source` had when this was asked first for `run`
+        is in `to`. With `planned` False the source is not asked, and the message tells the lag."""
+        ...
+
+    async def asleep(self, policy: PolicySpec, region: str) -> Sequence[str]:
+        """Name the copies in `region` that are kept asleep. Raises ClusterError and PromotionProblemError."""
+        ...
+
+    async def wake(self, policy: PolicySpec, region: str, *, fence: Fence) -> None:
+        """Wake them with what they were in their source. Idempotent; raises as `asleep` does."""
+        ...
+
+
+class NoReplication:
+    """A `ReplicationInRuns` where nothing is replicated."""
+
+    async def synced(
+        self, policy: PolicySpec, source: str, to: str, *, run: str, planned: bool
+    ) -> Mapping[str, SyncState]:
+        """Return nothing."""
+        return {}
+
+    async def asleep(self, policy: PolicySpec, region: str) -> Sequence[str]:
+        """Return nothing."""
+        return ()
+
+    async def wake(self, policy: PolicySpec, region: str, *, fence: Fence) -> None:
+        """Do nothing."""
+
+
 class MemberAccess(Protocol):
     """The Kubernetes API of a region."""
 

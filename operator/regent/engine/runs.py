@@ -34,7 +34,7 @@ from regent.engine.history import runs_of
 from regent.engine.hooks import HookCalls
 from regent.engine.policy_writer import CommitLostError, PolicyWriter
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
-from regent.engine.promotion import Isolation
+from regent.engine.promotion import Isolation, ReplicationInRuns
 from regent.engine.records import automatic_number, is_automatic, is_over, read_shares, status_of
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.requesters import Requesters
@@ -75,6 +75,7 @@ class RunExecutor:
         requesters: Requesters | None = None,
         epochs: RegionEpochs | None = None,
         hooks: HookCalls | None = None,
+        replication: ReplicationInRuns | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -90,8 +91,8 @@ class RunExecutor:
         self._progress = RunProgress(
             steps={
                 "Isolate": Isolate(isolation or NoAgents(), epochs),
-                "FinalSync": FinalSync(),
-                "Promote": Promote(epochs),
+                "FinalSync": FinalSync(replication),
+                "Promote": Promote(epochs, replication),
                 "Verify": Verify(),
                 "Shift": Shift(alignment),
                 "Stabilize": Stabilize(),

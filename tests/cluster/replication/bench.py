@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -134,7 +134,6 @@ class Bench:
     namespace: str
     planes: Mapping[str, ControlPlane]
     operator: Operator
-    policies: list[str] = field(default_factory=list)
 
     def config_map(self, region: str, name: str, data: Mapping[str, str] | None = None, **metadata: Any) -> Json:
         """Apply a ConfigMap, as somebody other than the operator."""
@@ -182,17 +181,16 @@ class Bench:
             **spec,
         }
         metadata = {"name": name, "namespace": self.namespace}
-        if name not in self.policies:
-            self.policies.append(name)
         return self.planes[HUB].apply(
             {"apiVersion": API, "kind": "ReplicationPolicy", "metadata": metadata, "spec": wanted}
         )[0]
 
     def remove_policies(self) -> None:
-        """Delete the test's policies, and wait until they are gone."""
-        for name in self.policies:
-            with contextlib.suppress(ApiError):
-                self.planes[HUB].api.delete(self.path("replicationpolicies", name, api=API))
+        """Delete the test's policies."""
+        for plural in ("failoverpolicies", "replicationpolicies"):
+            for item in self.planes[HUB].api.get(self.path(plural, api=API))["items"]:
+                with contextlib.suppress(ApiError):
+                    self.planes[HUB].api.delete(self.path(plural, item["metadata"]["name"], api=API))
 
     def status(self, name: str = "shop") -> Json:
         """The status of a policy."""
@@ -202,6 +200,11 @@ class Bench:
     def row(self, region: str = EU, name: str = "shop") -> Json:
         """The status of one target."""
         return next((row for row in self.status(name).get("targets") or () if row["region"] == region), {})
+
+    def failover_status(self, name: str = "shop") -> Json:
+        """The status of a FailoverPolicy."""
+        found = self.get(HUB, "failoverpolicies", name, api=API)
+        return dict((found or {}).get("status") or {})
 
     def condition(self, kind: str, name: str = "shop") -> Json:
         """A condition of a policy."""

@@ -285,14 +285,16 @@ async def test_active_active_takes_a_lost_regions_share_and_gives_it_back() -> N
     assert [run["spec"]["type"] for run in world.runs()] == ["Failover", "Failback"]
 
 
-async def test_an_unsupported_field_holds_the_policy_and_says_so() -> None:
+async def test_a_required_replication_policy_that_is_not_there_holds_the_policy_and_says_so() -> None:
     world = World().furnish(replicationPolicyRefs=[{"name": "shop", "gate": "Required"}])
     await world.visit()
     world.tracker.down(EU)
     await world.visit()
     assert world.weights()[EU] == 100
-    assert world.condition("Ready")["reason"] == "UnsupportedField"
-    assert "replicationPolicyRefs" in world.condition("ActionRequired")["message"]
+    rows = {row["region"]: row for row in world.status()["candidates"]}
+    assert not rows[US]["eligible"]
+    assert any("ReplicationLag" in reason for reason in rows[US]["reasons"])
+    assert world.condition("ActionRequired")["status"] == "True"
 
 
 async def test_old_runs_are_pruned(world: World) -> None:

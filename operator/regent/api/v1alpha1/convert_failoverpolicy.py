@@ -8,7 +8,7 @@ from typing import Any
 from regent.api.v1alpha1.convert_options import run_options
 from regent.api.v1alpha1.convert_targets import target_spec
 from regent.api.v1alpha1.failoverpolicy import BlueGreen as BlueGreenModel
-from regent.api.v1alpha1.failoverpolicy import FailoverPolicy, FailoverPolicySpec
+from regent.api.v1alpha1.failoverpolicy import FailoverPolicy
 from regent.api.v1alpha1.failoverpolicy import TrafficOverride as TrafficOverrideModel
 from regent.api.v1alpha1.failoverpolicy_safety import Triggers as TriggersModel
 from regent.api.v1alpha1.failoverpolicy_safety import Window as WindowModel
@@ -67,7 +67,6 @@ def policy_spec(obj: Mapping[str, Any]) -> tuple[PolicySpec, tuple[TargetSpec, .
         preemption=Preemption(spec.preemption),
         traffic_override=_override(spec.traffic_override),
         options=run_options(spec),
-        unsupported=_unsupported(spec),
     )
     return resolved, tuple(map(target_spec, spec.targets))
 
@@ -118,12 +117,3 @@ def _override(model: TrafficOverrideModel | None) -> TrafficOverride | None:
         distribution={item.region: item.weight_percent for item in model.distribution},
         expiration_time=model.expiration_time.timestamp(),
     )
-
-
-def _unsupported(spec: FailoverPolicySpec) -> tuple[str, ...]:
-    """The fields that ask for more than this version does. Held and shown, because obeying the rest of the policy
-    without them could promote without a fence or move traffic in a way that its author has ruled out."""
-    asked = {
-        "replicationPolicyRefs with gate Required": any(ref.gate == "Required" for ref in spec.replication_policy_refs),
-    }
-    return tuple(name for name, is_asked in asked.items() if is_asked)

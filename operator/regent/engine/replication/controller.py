@@ -110,6 +110,7 @@ class ReplicationReconciler:
             unserved=session.unserved if session else (),
             wall=self._clock.wall(),
             monotonic=self._clock.monotonic(),
+            source_down_at=self._down_at(scope.source_region),
         )
         await self._show(key, obj, findings)
         measure(self._metrics, findings)
@@ -125,13 +126,16 @@ class ReplicationReconciler:
         active = self._active.get(key)
         if active is not None and active.print == print_:
             return None
-        await self._close(key)
         ways = [(way, denied_by_placement(self._store, spec.namespace, way)) for way in scope.ways]
         try:
             session = await self._sessions.open(spec, ways, _remembered(obj), lambda: self._changed(key))
         except UNREACHABLE as error:
+            await self._close(key)
             text = f"the kinds of the policy cannot be looked up in {scope.source_region}: {error}"
             return Condition("Ready", "Unknown", "SourceUnreachable", text[:1024])
+        # The old one ends only now, so that what both watch is not listed anew.
+        await self._close(key)
+        session.start()
         self._active[key] = _Active(session, print_)
         return None
 
@@ -156,13 +160,17 @@ class ReplicationReconciler:
         busy, waits = False, [CALM]
         for syncing in session.targets:
             link = syncing.link
-            link.paused = scope.paused or frozen(spec, scope, link.way, self._store) or self._target_paused(link.way)
+            link.paused = scope.paused or frozen(spec, self._store) or self._target_paused(link.way)
             if not link.paused:
                 link.wake()
             pruned = await syncing.pruner.visit(source_healthy=self._healthy(link.way.source_region))
             waits += [wait for wait in (syncing.tick(), pruned) if wait is not None]
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))
+
+    def _down_at(self, region: str) -> float | None:
+        status = (self._store.get(REGIONS, "", region) or {}).get("status") or {}
+        return time_of(status.get("lastTransitionTime")) if status.get("health") == "Unreachable" else None
 
     def _healthy(self, region: str) -> bool:
         obj = self._store.get(REGIONS, "", region) or {}

@@ -15,7 +15,7 @@ from regent.domain.replication.model import ReplicationSpec
 from regent.domain.replication.plan import Action, applied_body
 from regent.domain.replication.shape import Desired
 from regent.engine.ports import Clock, Leadership, Metrics, Object
-from regent.engine.replication.looking import Look, Tracked
+from regent.engine.replication.looking import SLEEPERS, Look, Tracked
 from regent.engine.replication.ports import Access, CopyCluster
 from regent.engine.resources import Resource
 
@@ -57,7 +57,7 @@ class Copier:
         if look.target is None:
             written = await self._create(cluster, resource, tracked, body)
         else:
-            written = await self._change(cluster, resource, look.target, body, action)
+            written = await self._change(cluster, tracked, look.target, body, action)
         if tracked.include_status and body.get("status"):
             self._leadership.check()
             written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
@@ -104,12 +104,12 @@ class Copier:
     async def _change(
         self,
         cluster: CopyCluster,
-        resource: Resource,
+        tracked: Tracked,
         target: Object,
         body: Object,
         action: Action,
     ) -> Object:
-        metadata = target["metadata"]
+        metadata, resource = target["metadata"], tracked.target.resource
         if metadata.get("managedFields"):
             namespace, name = str(metadata.get("namespace", "")), metadata["name"]
             target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
@@ -118,7 +118,11 @@ class Copier:
             target = await self._patched(cluster, resource, target, marks.revive_patch())
         if action.removal is not None:
             target = await self._patched(cluster, resource, target, action.removal)
-        return await cluster.apply(resource, _identified(body, target), force=action.force)
+        identified = _identified(body, target)
+        if tracked.kind.group_kind in SLEEPERS:
+            # A failover may have woken it since it was looked at: it must not be put to sleep again.
+            identified["metadata"]["resourceVersion"] = target["metadata"]["resourceVersion"]
+        return await cluster.apply(resource, identified, force=action.force)
 
     async def _patch(self, tracked: Tracked, target: Object, change: Object) -> None:
         cluster = await self._access.cluster(self._way.target.region)

@@ -7,36 +7,37 @@ and a copy of the old side would put them to sleep again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from regent.domain.failover.model import PolicySpec
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
 from regent.engine.region_epochs import RegionEpochs
-from regent.engine.replication.scope import Scope
+from regent.engine.replication.scope import owners_of
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.store import Store
 
 FINAL_SYNC = "FinalSync"
 
 
-def frozen(spec: ReplicationSpec, scope: Scope, way: Way, store: Store) -> str:
+def frozen(spec: ReplicationSpec, store: Store) -> str:
     """Why nothing is written now because of a failover; "" when it is."""
-    for policy in store.list(FAILOVER_POLICIES, spec.namespace):
-        name, status = policy["metadata"]["name"], policy.get("status") or {}
-        operation = status.get("operation") or {}
-        if not operation or not (name == scope.failover or _refers(policy, spec.name)):
+    for status in owners_of(spec, store):
+        operation = status.get("operation")
+        if not operation:
             continue
-        run = store.get(FAILOVERS, spec.namespace, str(operation.get("name") or ""))
-        steps = ((run or {}).get("status") or {}).get("steps") or ()
-        synced = any(item.get("name") == FINAL_SYNC and item.get("state") in ("Succeeded", "Skipped") for item in steps)
-        if synced or run is None:
-            return f"frozen by Failover {operation.get('name')}"
+        name = str(operation.get("name") or "")
+        run = store.get(FAILOVERS, spec.namespace, name) or {}
+        steps = (run.get("status") or {}).get("steps") or ()
+        waits = any(item.get("name") == FINAL_SYNC and item.get("state") == "Running" for item in steps)
+        if not waits and (any(item.get("name") == FINAL_SYNC for item in steps) or not _isolates(steps)):
+            return f"frozen by Failover {name}"
     return ""
 
 
-def _refers(policy: dict[str, object], name: str) -> bool:
-    spec = policy.get("spec")
-    refs = spec.get("replicationPolicyRefs") if isinstance(spec, dict) else None
-    return any(isinstance(ref, dict) and ref.get("name") == name for ref in refs or ())
+def _isolates(steps: Sequence[Mapping[str, object]]) -> bool:
+    """Whether the old side is still being stopped: what it writes meanwhile may be copied as ever."""
+    return not any(str(item.get("name")).startswith(("Promote", "Verify", "Shift")) for item in steps)
 
 
 class EpochCheck:
@@ -48,6 +49,10 @@ class EpochCheck:
 
     async def may_write(self, spec: ReplicationSpec, way: Way) -> str:
         """Say why nothing may be written now, "" when it may. Raises as `RegionEpochs.stored` does."""
+        # Read off the store at the last moment: a visit that would pause the link may come too late.
+        reason = frozen(spec, self._store)
+        if reason:
+            return reason
         followed = spec.source.follow_policy
         policy = self._store.get(FAILOVER_POLICIES, spec.namespace, followed) if followed else None
         if policy is None:

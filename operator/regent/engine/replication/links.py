@@ -299,6 +299,11 @@ class Link:
             return max(result.wait, FIRST_RETRY)
         self.problem = ""
         match result.verdict:
+            case Verdict.WRITTEN if result.unchanged:
+                # What differs is the target's own: an injected container, a default of another version.
+                self._judged(key, succeeded=True)
+                self.looker.settle(look)
+                self.work.done(key, now())
             case Verdict.WRITTEN:
                 self._judged(key, succeeded=True)
                 self._written(look)
@@ -312,7 +317,7 @@ class Link:
                 self.looker.note(key, Outcome.CONFLICTED, result.message)
                 self.work.done(key, now())
             case Verdict.AGAIN:
-                self.work.failed(key, now())
+                self.work.postpone(key, now() + FIRST_RETRY)
             case _:
                 self._fail(key, result.message)
         return 0.0

@@ -12,6 +12,14 @@ from enum import Enum
 from typing import NamedTuple
 
 from regent.domain.replication.content import MAX_OBJECT_BYTES
+from regent.domain.replication.kinds import (
+    AUTOSCALER,
+    CRON_JOB,
+    DEPLOYMENT,
+    STATEFUL_SET,
+    VIRTUAL_MACHINE,
+    VOLUME_REPLICATION,
+)
 from regent.domain.replication.marks import ours
 from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector
 from regent.domain.replication.model import Link as Way
@@ -22,6 +30,12 @@ from regent.domain.replication.shape import Desired, Transformer, desired
 from regent.engine.ports import Object
 from regent.engine.replication.reflection import Reflection
 from regent.engine.resources import Resource
+
+SLEEPERS = tuple(
+    kind.group_kind for kind in (DEPLOYMENT, STATEFUL_SET, CRON_JOB, AUTOSCALER, VIRTUAL_MACHINE, VOLUME_REPLICATION)
+)
+"""Kinds whose copies sleep in a standby."""
+
 
 TOO_MUCH = ("levels", f"an API server takes {MAX_OBJECT_BYTES}")
 """How the reasons end for which an object should be copied and cannot be: it is reported. The others are no loss."""
@@ -165,6 +179,13 @@ class Looker:
             copied = copy_hash(wanted, target) if target is not None else ""
             self._seen[key] = _Seen(_version(source), wanted.content_hash, _version(target), copied)
         return Look(key, source, target, wanted, action)
+
+    def settle(self, look: Look) -> None:
+        """The copy has been written and the API server found nothing to change: it is what it should be."""
+        if look.wanted is not None:
+            wanted = look.wanted.content_hash
+            self._seen[look.key] = _Seen(_version(look.source), wanted, _version(look.target), wanted)
+        self.note(look.key, Outcome.IN_SYNC)
 
     def note(self, key: ItemKey, outcome: Outcome, message: str = "") -> None:
         """Remember how an object stands."""

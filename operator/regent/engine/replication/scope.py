@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from regent.domain.conditions import Condition
 from regent.domain.labels import selects
@@ -41,20 +42,29 @@ def scope_of(spec: ReplicationSpec, store: Store, *, shared: Callable[[str, str]
         shared: says whether two regions are in one cluster.
     """
     source, epoch, followed = spec.source.region, 0, spec.source.follow_policy
-    active = ""
+    owners = owners_of(spec, store)
     if followed:
         policy = store.get(FAILOVER_POLICIES, spec.namespace, followed)
         if policy is None:
             return Scope(problem=_not_ready("FailoverPolicyNotFound", f"FailoverPolicy {followed} does not exist"))
         status = policy.get("status") or {}
-        source = str(status.get("replicationSource") or status.get("activeRegion") or "")
-        epoch, active = int(status.get("epoch") or 0), str(status.get("activeRegion") or "")
+        operation = status.get("operation") or {}
+        source = str(status.get("replicationSource") or operation.get("from") or status.get("activeRegion") or "")
+        # A run raises the epoch when it begins; the copies that it waits for are still those of the one before. Those
+        # that it has promoted are of the new one, so this direction cannot write them any more.
+        epoch = int(status.get("epoch") or 0) - (1 if operation else 0)
         if not source:
             text = f"FailoverPolicy {followed} has no active region yet"
             return Scope(problem=_not_ready("SourceUnknown", text), failover=followed)
     own = spec.namespace
+    active = {name for owner in owners if not owner.get("operation") for name in _active(owner)}
     ways = tuple(
-        Way(source_region=source, target=target, epoch=epoch, target_active=target.region == active)
+        Way(
+            source_region=source,
+            target=target,
+            epoch=epoch,
+            target_active=source not in active and target.region in active,
+        )
         for target in spec.targets
         if target.region != source or (target.namespace != own and not followed)
     )
@@ -66,6 +76,27 @@ def scope_of(spec: ReplicationSpec, store: Store, *, shared: Callable[[str, str]
         epoch=epoch,
         failover=followed,
     )
+
+
+def owners_of(spec: ReplicationSpec, store: Store) -> list[Mapping[str, Any]]:
+    """Return the status of each FailoverPolicy whose regions these are: the one that is followed, and those that name
+    the policy."""
+    return [
+        policy.get("status") or {}
+        for policy in store.list(FAILOVER_POLICIES, spec.namespace)
+        if policy["metadata"]["name"] == spec.source.follow_policy or names(policy, spec.name)
+    ]
+
+
+def names(policy: Object, name: str) -> bool:
+    """Whether a FailoverPolicy names a ReplicationPolicy."""
+    refs = (policy.get("spec") or {}).get("replicationPolicyRefs") or ()
+    return any(ref.get("name") == name for ref in refs)
+
+
+def _active(status: Mapping[str, Any]) -> set[str]:
+    found = status.get("activeRegions") or [status.get("activeRegion")]
+    return {str(name) for name in found if name}
 
 
 def _problem(

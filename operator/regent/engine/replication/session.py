@@ -110,7 +110,7 @@ class Sessions:
         remembered: Mapping[str, Remembered],
         changed: Callable[[], None],
     ) -> Session:
-        """Begin to copy.
+        """Make a session; it copies from `Session.start` on.
 
         Args:
             ways: where to, each with what placement says of it.
@@ -139,7 +139,7 @@ class Sessions:
             }
             session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
             known = remembered.get(way.target.region, Remembered())
-            session.add(self._syncing(spec, way, tracked, denied, known=known, changed=changed))
+            session.targets.append(self._syncing(spec, way, tracked, denied, known=known, changed=changed))
         return session
 
     def _syncing(
@@ -188,7 +188,7 @@ class Sessions:
 
 
 class Session:
-    """The links of one policy."""
+    """The links of one policy. Whoever made it owes a `close`."""
 
     def __init__(self, spec: ReplicationSpec, tasks: LinkTasks, reflectors: Reflectors) -> None:
         self.spec = spec
@@ -198,11 +198,11 @@ class Session:
         self._tasks = tasks
         self._reflectors = reflectors
 
-    def add(self, syncing: Syncing) -> None:
-        """Begin with a target."""
-        self.targets.append(syncing)
-        syncing.link.start()
-        self._tasks.start(syncing.link)
+    def start(self) -> None:
+        """Begin."""
+        for syncing in self.targets:
+            syncing.link.start()
+            self._tasks.start(syncing.link)
 
     async def close(self) -> None:
         """End all links; what they have written stays."""

@@ -45,6 +45,8 @@ class Findings:
     unserved: tuple[str, ...] = ()
     wall: float = 0.0
     monotonic: float = 0.0
+    source_down_at: float | None = None
+    """Since when the source's region is Unreachable, in wall time; None: it is not."""
 
 
 def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def _lag(link: Link, findings: Findings) -> float | None:
         now=findings.wall,
         oldest_pending=oldest + shift if oldest is not None else None,
         heard_at=min(at for at in heard if at is not None) + shift,
+        frozen_at=findings.source_down_at,
     )
 
 

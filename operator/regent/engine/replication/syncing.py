@@ -57,6 +57,8 @@ class Syncing:
         self._awaited: dict[Reflection, int] | None = None
         self._pass_token = ""
         self._under_way = False
+        self.passes = 0
+        """How many passes have been completed."""
         self._verify_at: float | None = None
         self._relist_at: float | None = None
         link.open = link.spec.trigger.mode is TriggerMode.WATCH
@@ -104,6 +106,7 @@ class Syncing:
             self.link.wake()
         if self.link.idle and not self.link.stopped:
             self._under_way = False
+            self.passes += 1
             self.token, self.last_pass = self._pass_token, self._clock.wall()
             self.link.open = self.link.spec.trigger.mode is TriggerMode.WATCH
             self._verify_at = None

@@ -53,6 +53,8 @@ class Written:
     verdict: Verdict
     message: str = ""
     wait: float = 0.0
+    unchanged: bool = False
+    """The API server found nothing to change."""
 
 
 class Writer:
@@ -67,24 +69,27 @@ class Writer:
         """Carry out `look.action`. Raises LeadershipLostError only."""
         async with self._pace:
             try:
-                await self._carry_out(tracked, look, look.action)
+                unchanged = await self._carry_out(tracked, look, look.action)
             except ConflictError as error:
                 result = await self._refused(tracked, look, error)
             except (ClusterError, PromotionProblemError, ValueError) as error:
                 result = self._judge(error)
             else:
-                result = Written(Verdict.WRITTEN)
+                result = Written(Verdict.WRITTEN, unchanged=unchanged)
         if result.verdict is Verdict.UNAVAILABLE:
             self._pace.busy(retry_after=result.wait)
         else:
             self._pace.clean()
         return result
 
-    async def _carry_out(self, tracked: Tracked, look: Look, action: Action) -> None:
+    async def _carry_out(self, tracked: Tracked, look: Look, action: Action) -> bool:
+        """Write; return whether the API server found nothing to change."""
         if action.kind is ActionKind.REVIVE and look.target is not None:
             await self._copier.revive(tracked, look.target)
-        else:
-            await self._copier.write(tracked, look, action)
+            return False
+        written = await self._copier.write(tracked, look, action)
+        before = look.target["metadata"] if look.target is not None else {}
+        return bool(before.get("resourceVersion") == written["metadata"]["resourceVersion"])
 
     async def _refused(self, tracked: Tracked, look: Look, error: ConflictError) -> Written:
         fields = fields_of(error)

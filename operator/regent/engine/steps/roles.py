@@ -16,7 +16,7 @@ from regent.domain.failover.course import PROMOTE, SHIFT, allowed
 from regent.domain.failover.options import Fencing, TransitionType
 from regent.domain.failover.roles import Role, RoleState
 from regent.domain.times import rfc3339_micro
-from regent.engine.promotion import Isolation, IsolationState, PromotionDriver
+from regent.engine.promotion import Isolation, IsolationState, NoReplication, PromotionDriver, ReplicationInRuns
 from regent.engine.records import time_of
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.steps.outcome import Done, Failed, Held, Needed, Outcome, Waiting, Work
@@ -162,20 +162,27 @@ def _nothing_to_stop(work: Work) -> Done:
 
 
 class FinalSync:
-    """Waits until the new side has replayed what the old side acknowledged; when the old side is gone, says what may
-    be lost. An old side that came back in time to be demoted is waited for a while, whatever the run is called: what it
-    has can still be had."""
+    """Waits until the new side has replayed what the old side acknowledged, and its copies are the old side's objects;
+    when the old side is gone, says what may be lost. An old side that came back in time to be demoted is waited for a
+    while, whatever the run is called: what it has can still be had."""
+
+    def __init__(self, replication: ReplicationInRuns | None = None) -> None:
+        self._replication = replication or NoReplication()
 
     async def look(self, work: Work, name: str) -> Outcome:
         """Done when every data step is in step."""
         drivers = [driver for driver in work.drivers if driver.step.holds_data]
-        if not drivers or not work.losing or not work.gaining:
+        if not work.losing or not work.gaining:
             return Done(message="nothing to replay", skipped=True)
         states = {driver.step.name: await driver.sync(work.source, work.to) for driver in drivers}
+        spec, answers = work.context.spec, work.course.planned or _demoted(work)
+        states |= await self._replication.synced(spec, work.source, work.to, run=work.run_text, planned=answers)
+        if not states:
+            return Done(message="nothing to replay", skipped=True)
         if all(state.done for state in states.values()):
             return Done(message="; ".join(f"{step}: {state.message}" for step, state in states.items()))
         message = "; ".join(f"{step}: {state.loss or state.message or state.behind}" for step, state in states.items())
-        if not work.course.planned and not _demoted(work):
+        if not answers:
             work.draft.edit().put(estimatedDataLoss=message[:256])
             return Done(message=f"the old side is gone, replayed as far as received: {message}")
         return Waiting(message=message, retry_after=LOOK_AGAIN)
@@ -202,11 +209,26 @@ def _demoted(work: Work) -> bool:
 class Promote:
     """Gives the active role to the regions that get traffic, one promotion step after the other."""
 
-    def __init__(self, epochs: RegionEpochs | None = None) -> None:
+    def __init__(self, epochs: RegionEpochs | None = None, replication: ReplicationInRuns | None = None) -> None:
         self._epochs = epochs
+        self._replication = replication or NoReplication()
 
     async def look(self, work: Work, name: str) -> Outcome:
-        """Done when the step is active in every such region."""
+        """Done when the step is active in every such region, and with the last one the copies there are awake."""
+        found = await self._look(work, name)
+        if not isinstance(found, Done) or not self._wakes(work, name):
+            return found
+        asleep: list[str] = []
+        for region in work.gaining:
+            asleep += await self._replication.asleep(work.context.spec, region)
+        return Needed(message=f"asleep: {', '.join(asleep)}"[:512]) if asleep else found
+
+    def _wakes(self, work: Work, name: str) -> bool:
+        """Copies wake last: what they need (a database, a volume) has its own step before."""
+        steps = [item for item in work.course.order if item.partition("/")[0] == PROMOTE]
+        return bool(work.gaining) and name == steps[-1]
+
+    async def _look(self, work: Work, name: str) -> Outcome:
         step = name.partition("/")[2]
         if not step or not work.gaining:
             why = "no region is new" if step else "the policy has no promotion steps"
@@ -245,6 +267,9 @@ class Promote:
                 state = await driver.observe(region)
                 if state.role is not Role.ACTIVE:
                     await driver.promote(region, source=work.source, fence=work.fence(name), run=work.run_text)
+        if self._wakes(work, name) and isinstance(await self._look(work, name), Done):
+            for region in work.gaining:
+                await self._replication.wake(work.context.spec, region, fence=work.fence(name))
 
     def late(self, work: Work, name: str, message: str) -> Outcome:
         """The region does not take the role."""
