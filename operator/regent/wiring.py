@@ -33,6 +33,7 @@ from regent.adapters.probes.prober import ProbePool
 from regent.api.v1alpha1.convert_region import region_plan
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
+from regent.engine.hub_identity import HubIdentity
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.reconcile import Reconciler, Workers
@@ -104,6 +105,7 @@ class Operator:
         region_secrets = RegionSecrets(
             cluster=self._cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
         )
+        self._hub = HubIdentity(cluster=self._cluster, found=self._regions_changed)
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
@@ -210,6 +212,7 @@ class Operator:
             checks=self._checks,
             recorder=self._recorder,
             clock=self._clock,
+            hub=lambda: self._hub.uid,
         )
         return {
             FAILOVER_POLICIES: self._failover.reconciler(),
@@ -219,6 +222,10 @@ class Operator:
 
     def _region_changed(self, region: str) -> None:
         self._queue.add(Key(REGIONS, "", region), priority=Priority.LOW)
+
+    def _regions_changed(self) -> None:
+        for region in self._store.list(REGIONS):
+            self._region_changed(region["metadata"]["name"])
 
     def _supervise(self) -> None:
         add = self._supervisor.add
@@ -232,6 +239,7 @@ class Operator:
         add("health", self._tracker.run)
         add("regions", self._setup.run)
         add("members", self._checks.run)
+        add("hub", self._hub.run)
         add("events", self._recorder.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)

@@ -94,6 +94,14 @@
   - get
   - list
   - watch
+- apiGroups:
+  - ''
+  resources:
+  - namespaces
+  verbs:
+  - get
+  resourceNames:
+  - kube-system
 {{- end }}
 {{- define "regent.rules.namespace" -}}
 - apiGroups:

@@ -53,6 +53,8 @@ class MemberClusters(Protocol):
 class _Watched:
     reference: ClusterReference
     condition: Condition = PENDING
+    uid: str = ""
+    """Of the kube-system namespace that was found."""
     due: float = 0.0
     busy: bool = False
 
@@ -95,6 +97,11 @@ class ClusterChecks:
         watched = self._watched.get(region)
         return NOT_CONFIGURED if watched is None else watched.condition
 
+    def uid(self, region: str) -> str:
+        """The uid of the cluster's kube-system namespace, as found or as the spec says; "" when neither is known."""
+        watched = self._watched.get(region)
+        return "" if watched is None else watched.uid or watched.reference.uid
+
     async def run(self) -> None:
         """Check what is due, until cancelled."""
         try:
@@ -122,7 +129,7 @@ class ClusterChecks:
 
     async def _check(self, region: str, watched: _Watched) -> None:
         try:
-            found = await self._look(region, watched.reference)
+            found = await self._look(region, watched)
         except Exception:
             log.exception("Check of a member cluster failed", extra={"object": f"Region/{region}"})
             found = Condition(
@@ -136,9 +143,10 @@ class ClusterChecks:
             watched.condition = found
             self._changed(region)
 
-    async def _look(self, region: str, reference: ClusterReference) -> Condition:
+    async def _look(self, region: str, watched: _Watched) -> Condition:
+        reference = watched.reference
         try:
-            uid = await self._members.identify(region, await self._secrets.text(reference.kubeconfig))
+            uid = watched.uid = await self._members.identify(region, await self._secrets.text(reference.kubeconfig))
         except SetupProblemError as problem:
             return Condition("ClusterConnected", "False", problem.reason, str(problem))
         except ValueError as error:

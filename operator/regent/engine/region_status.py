@@ -26,7 +26,10 @@ CERTIFICATE_WARNING = 14 * 86_400.0
 LEAST_MILLISECONDS = 5
 """Latencies that differ by less are the same to a reader."""
 
-PASSING = ("CertificateExpiring", "ThresholdUnreachable", "LoadSourceUnsupported")
+HUB_INSIDE = "HubInsideRegion"
+"""The condition of a Region whose member cluster is the hub."""
+
+PASSING = ("CertificateExpiring", "ThresholdUnreachable", "LoadSourceUnsupported", HUB_INSIDE)
 """Conditions that are there only while they are True."""
 
 
@@ -41,6 +44,8 @@ class Found:
     primary_of: int
     certificate_expiry_time: float | None
     wall: float
+    hub_inside: bool = False
+    """The region's member cluster is the hub itself."""
 
 
 def quantised_milliseconds(seconds: float) -> int:
@@ -180,6 +185,12 @@ def conditions(found: Found) -> list[Condition]:
         wanted.append(Condition("CertificateExpiring", "True", "Expires", message))
     if found.setup.warnings:
         wanted.append(Condition("ThresholdUnreachable", "True", "Thresholds", ". ".join(found.setup.warnings)))
+    if found.hub_inside:
+        message = (
+            "the hub lives in this region's cluster and is lost with it: nobody fails over then. Run Regent in a "
+            "cluster of its own, outside of the regions that it guards"
+        )
+        wanted.append(Condition(HUB_INSIDE, "True", "SameCluster", message))
     if found.setup.plan is not None and found.setup.plan.prometheus:
         message = "spec.load.prometheus is not read yet: use load.healthBody; error rate comes from the probes"
         wanted.append(Condition("LoadSourceUnsupported", "True", "Prometheus", message))

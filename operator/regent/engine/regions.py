@@ -6,7 +6,9 @@ reaches the failover decision without waiting for any of these writes. So Region
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from regent.domain.health.model import Health, RegionHealth
@@ -15,10 +17,12 @@ from regent.engine.ports import Clock, Object, Recorder
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_setup import RegionSetup
-from regent.engine.region_status import Found, SteadyFigures, build
+from regent.engine.region_status import HUB_INSIDE, Found, SteadyFigures, build
 from regent.engine.resources import FAILOVER_POLICIES, REGIONS
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
+
+log = logging.getLogger("regent.regions")
 
 REVISIT = 60.0
 """Seconds between looks at the figures; a look writes nothing while they are steady."""
@@ -34,6 +38,7 @@ class RegionReconciler:
         queue: the common one; a Region is queued when its health, its setup, its cluster or the policies change.
         setup: what came of the specs.
         checks: what is known of the member clusters.
+        hub: the uid of the hub's kube-system namespace, "" while it is not known.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class RegionReconciler:
         checks: ClusterChecks,
         recorder: Recorder,
         clock: Clock,
+        hub: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._status = status
@@ -56,6 +62,8 @@ class RegionReconciler:
         self._checks = checks
         self._recorder = recorder
         self._clock = clock
+        self._hub = hub
+        self._warned: set[str] = set()
         self._figures: dict[str, SteadyFigures] = {}
         self._active: dict[Key, frozenset[str]] = {}
         self._primaries: Counter[str] = Counter()
@@ -72,6 +80,7 @@ class RegionReconciler:
         obj = self._store.get(REGIONS, "", key.name)
         if obj is None:
             self._figures.pop(key.name, None)
+            self._warned.discard(key.name)
             return None
         setup = self._setup.setup(key.name)
         if setup is None or setup.uid != obj["metadata"].get("uid", ""):
@@ -85,7 +94,9 @@ class RegionReconciler:
             primary_of=self._primaries[key.name],
             certificate_expiry_time=self._tracker.certificate_expiry(key.name),
             wall=self._clock.wall(),
+            hub_inside=bool(self._hub()) and self._checks.uid(key.name) == self._hub(),
         )
+        self._warn(key.name, found)
         figures, now = found.health.figures, self._clock.monotonic()
         before: list[Object] = []
 
@@ -99,6 +110,18 @@ class RegionReconciler:
         # The first figures come a moment after the first verdict; a table with empty columns would puzzle people.
         missing = figures.latency_p50 is None and found.health.health not in (Health.UNKNOWN, Health.UNREACHABLE)
         return SOON if missing else REVISIT
+
+    def _warn(self, region: str, found: Found) -> None:
+        """Say it once in the log of each process: whoever starts Regent there reads that first."""
+        if not found.hub_inside:
+            self._warned.discard(region)
+        elif region not in self._warned:
+            self._warned.add(region)
+            log.warning(
+                "The hub lives inside region %s: it is lost together with the region that it is to fail over",
+                region,
+                extra={"object": f"Region/{region}", "reason": HUB_INSIDE},
+            )
 
     def _on_policy(self, key: Key) -> None:
         """Keep count of the policies that have a region active; visit the regions whose count changed."""

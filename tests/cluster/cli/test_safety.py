@@ -5,6 +5,7 @@ Each test has Regions of its own over the servers of the session, so that it may
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import socket
@@ -218,3 +219,25 @@ def test_when_most_regions_vanish_at_once_the_operator_doubts_itself(
     assert "It ends when regions come back" in held["message"]
     never(desk.runs, what="a run", during=1.5)
     assert desk.active() == names[0]
+
+
+def test_a_hub_that_lives_inside_a_region_is_told(desk: Desk) -> None:
+    """Fails when the operator's account may not find out which cluster its own is, or when nobody is told."""
+    name, cluster = f"r{secrets.token_hex(3)}", desk.stage.cluster
+    data = {"kubeconfig": base64.b64encode(cluster.kubeconfig.read_bytes()).decode()}
+    metadata = {"namespace": "regent-system", "name": name}
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    member = {"kubeconfigSecretRef": {"name": name, "namespace": "regent-system"}}
+    cluster.apply(manifests.region(name, endpoint=desk.stage.regions["west"].http_url, cluster=member))
+
+    def told() -> dict[str, Any] | None:
+        status = cluster.api.get(f"{GROUP}/regions/{name}").get("status") or {}
+        return next((item for item in status.get("conditions") or () if item["type"] == "HubInsideRegion"), None)
+
+    try:
+        found = eventually(told, what="the condition", timeout=WAIT)
+        assert (found["status"], found["reason"]) == ("True", "SameCluster")
+        assert "a cluster of its own" in found["message"]
+    finally:
+        delete(desk.stage, f"{GROUP}/regions/{name}")
+        delete(desk.stage, f"/api/v1/namespaces/regent-system/secrets/{name}")

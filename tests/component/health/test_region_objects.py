@@ -15,13 +15,14 @@ from regent.api.v1alpha1.convert_region import region_plan
 from regent.domain.conditions import find
 from regent.domain.errors import ForbiddenError, UnavailableError
 from regent.engine.health import HealthTracker
+from regent.engine.hub_identity import HubIdentity
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.reconcile import Workers
 from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
-from regent.engine.resources import FAILOVER_POLICIES, REGIONS, SECRETS
+from regent.engine.resources import FAILOVER_POLICIES, NAMESPACES, REGIONS, SECRETS
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from tests.fakes.clock import LoopClock
@@ -87,6 +88,7 @@ class World:
             jitter=chance,
         )
         status = StatusWriter(self.cluster, self.store, FakeLeadership(), metrics=self.metrics)
+        self.hub = HubIdentity(cluster=self.cluster, found=lambda: changed("eu"))
         self.regions = RegionReconciler(
             store=self.store,
             status=status,
@@ -96,8 +98,9 @@ class World:
             checks=self.checks,
             recorder=self.recorder,
             clock=self.clock,
+            hub=lambda: self.hub.uid,
         )
-        self.parts = [self.tracker.run, self.setup.run, self.checks.run]
+        self.parts = [self.tracker.run, self.setup.run, self.checks.run, self.hub.run]
         if leading:
             workers = Workers(self.queue, {REGIONS: self.regions}, clock=self.clock, metrics=self.metrics, count=4)
             self.parts.append(workers.run)
@@ -361,6 +364,48 @@ async def test_member_clusters(answer: str | Exception, uid: str, condition: tup
         assert "SENSITIVE" not in str(world.status())
         # Only the first figures may have come since.
         assert len(world.cluster.writes) - writes <= 2
+
+
+KUBE_SYSTEM = {"metadata": {"name": "kube-system", "uid": "the-hub"}}
+INSIDE = ("True", "SameCluster")
+
+
+@pytest.mark.parametrize(
+    ("answer", "uid", "inside"),
+    [
+        ("the-hub", "", True),
+        (UnavailableError("timeout"), "the-hub", True),  # the region is down, and the spec tells which cluster it is
+        ("another", "", False),
+        ("another", "the-hub", False),  # its kubeconfig leads elsewhere: that is what has to be put right first
+    ],
+)
+async def test_a_hub_inside_a_region_is_told(
+    answer: str | Exception, uid: str, caplog: pytest.LogCaptureFixture, *, inside: bool
+) -> None:
+    async with running() as world:
+        world.cluster.fail("get", UnavailableError("away"), resource=NAMESPACES)
+        world.cluster.put(NAMESPACES, KUBE_SYSTEM)
+        world.members.answers["k"] = answer
+        world.cluster.put(SECRETS, secret("eu", kubeconfig="k"))
+        world.cluster.put(REGIONS, manifest(cluster={**KUBECONFIG, "uid": uid}))
+        await until(lambda: world.hub.uid == "the-hub", within=40)
+        await asyncio.sleep(3)
+        assert (world.condition("HubInsideRegion")[:2] == INSIDE) is inside
+        assert world.condition("Ready")[1] in ("Reconciled", "UidMismatch")
+        said = [record for record in caplog.records if "The hub lives inside region eu" in record.getMessage()]
+        assert len(said) == int(inside), "once in each process"
+        world.cluster.put(REGIONS, manifest())
+        await until(lambda: world.condition("HubInsideRegion") == ("", "", ""), within=70)
+
+
+async def test_a_hub_that_may_not_be_asked_is_never_found_inside() -> None:
+    async with running() as world:
+        world.cluster.fail("get", ForbiddenError("no", status=403), resource=NAMESPACES, times=99)
+        world.members.answers["k"] = ""
+        world.cluster.put(SECRETS, secret("eu", kubeconfig="k"))
+        world.cluster.put(REGIONS, manifest(cluster=KUBECONFIG))
+        await healthy(world)
+        assert world.condition("HubInsideRegion") == ("", "", "")
 
 
 async def test_a_member_cluster_that_hangs_delays_nothing() -> None:

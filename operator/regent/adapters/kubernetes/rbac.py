@@ -24,7 +24,7 @@ import yaml
 
 import regent
 from regent.engine import resources
-from regent.engine.resources import CONFIG_MAPS, LEASES, SECRETS, Resource
+from regent.engine.resources import CONFIG_MAPS, LEASES, NAMESPACES, SECRETS, Resource
 from regent.engine.resync import WATCHED
 
 SOURCE = Path(regent.__file__).parent
@@ -77,7 +77,8 @@ def operator_rules(source: Path = SOURCE, *, lease_name: str = "regent") -> dict
     secret_needs = [need for need in needs if need[0] == SECRETS]
     own = [need for need in needs if need[0] == CONFIG_MAPS]
     return {
-        "cluster": grouped_rules(need for need in needs if need[0] not in (LEASES, SECRETS, CONFIG_MAPS)),
+        "cluster": grouped_rules(need for need in needs if need[0] not in (LEASES, SECRETS, CONFIG_MAPS, NAMESPACES))
+        + _identity_rules(need for need in needs if need[0] == NAMESPACES),
         "namespace": _lease_rules((need for need in needs if need[0] == LEASES), lease_name)
         + grouped_rules([*own, *secret_needs]),
         "secretNamespaces": grouped_rules(secret_needs),
@@ -144,6 +145,11 @@ def grouped_rules(needs: Iterable[_Need]) -> list[_Rule]:
         {"apiGroups": [group], "resources": sorted(plurals), "verbs": list(wanted)}
         for (group, wanted), plurals in sorted(grouped.items(), key=lambda rule: (rule[0][0], sorted(rule[1])))
     ]
+
+
+def _identity_rules(needs: Iterable[_Need]) -> list[_Rule]:
+    """Of the namespaces only kube-system is read, whose uid tells which cluster the hub is."""
+    return [{**rule, "resourceNames": ["kube-system"]} for rule in grouped_rules(needs)]
 
 
 def _lease_rules(needs: Iterable[_Need], name: str) -> list[_Rule]:

@@ -69,4 +69,7 @@ class RegionStatus(ApiModel):
     vantages: Annotated[list[Vantage], Field(max_length=32), list_map("name")] = Field(
         default_factory=list, description="What each vantage sees."
     )
-    conditions: Conditions = conditions_field("Ready, Healthy, Reachable, ClusterConnected")
+    conditions: Conditions = conditions_field(
+        "Ready, Healthy, Reachable, ClusterConnected; only while they are True: HubInsideRegion, CertificateExpiring, "
+        "ThresholdUnreachable, LoadSourceUnsupported"
+    )
