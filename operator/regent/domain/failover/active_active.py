@@ -40,6 +40,11 @@ LEAST_MOVE = 5
 again: free capacity is a figure that moves all the time, and each move is a run."""
 
 
+TOGETHER = 1.0
+"""Seconds: regions that are regained within this time of the first share a run. A second run would wait for the
+cooldown of the first. Regions that are lost never wait for each other: clients are failing."""
+
+
 def decide(snapshot: Snapshot, cooldown: Cooldown) -> Decision:
     """Decide for an ActiveActive policy: take regions out, take them back, follow the spec, or stay."""
     listed = carrying(snapshot)
@@ -194,6 +199,8 @@ def take_back(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Pl
     back: list[str] = []
     pending: list[str] = []
     waits: list[float] = []
+    stable = 0.0
+    """Seconds for which the first of `back` could have had its share."""
     aside = _put_aside(snapshot)
     for entry in snapshot.policy.regions:
         view = snapshot.regions.get(entry.name)
@@ -220,8 +227,11 @@ def take_back(snapshot: Snapshot, carriers: list[str], cooldown: Cooldown) -> Pl
             waits.append(left)
         elif snapshot.policy.failback_mode is FailbackMode.AUTOMATIC or ordered:
             back.append(entry.name)
+            stable = max(stable, -left)
         elif snapshot.policy.failback_mode is FailbackMode.MANUAL:
             pending.append(f"{entry.name} is healthy again; failback.mode is Manual, so a person starts it")
+    if back and waits and min(waits) + stable <= TOGETHER:
+        return Steady(failback_pending="; ".join(pending), retry_after=min(waits))
     if back:
         return _with_back(snapshot, carriers, back, cooldown, ordered=all(name in aside for name in back))
     return _rest(snapshot, carriers, cooldown) or Steady(
