@@ -146,9 +146,7 @@ async def test_a_run_gives_way_to_a_newer_leader_inside_its_own_epoch(world: Wor
     assert shown[US] == 100, "what the targets are kept at is what the status says"
 
 
-async def test_a_run_whose_own_turn_was_applied_unseen_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_run_whose_own_turn_was_applied_unseen_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to the next candidate's epoch is lost, and the watch is late: it was the run itself that wrote."""
     observe, lost = world.store.observe, []
 
