@@ -253,3 +253,14 @@ async def test_a_latency_that_no_probe_can_see_is_said_and_stops_nothing() -> No
     world.cluster.put(REGIONS, region(US, probes=patient))
     await world.visit()
     assert world.condition("Ready")["status"] == "True"
+
+
+async def test_a_rebalance_by_hand_says_what_to_set_instead() -> None:
+    world = World().furnish()
+    await world.visit()
+    world.ask(type="Rebalance")
+    await world.visit()
+    status = world.run()["status"]
+    said = next(item for item in status["conditions"] if item["type"] == "Complete")
+    assert (status["phase"], world.weights()[EU]) == ("Failed", 100)
+    assert "set spec.trafficOverride of the policy" in said["message"]

@@ -90,6 +90,12 @@ def _by_hand(snapshot: Snapshot, run: RunSpec) -> Prepared:
     if not snapshot.state.adopted:
         message = "the policy has not found out what is active; see its condition Ready"
         return Wait(phase="Pending", reason="PolicyNotReady", message=message)
+    if run.type is RunType.REBALANCE:
+        message = (
+            "Regent makes Rebalance runs itself when the wanted shares change: set spec.trafficOverride of the policy, "
+            "or the weights of its regions (regent traffic set)"
+        )
+        return Refusal(phase="Failed", reason="NotByHand", message=message)
     carrying = shares.carrying(snapshot.state.distribution)
     shared = snapshot.policy.topology in (Topology.ACTIVE_ACTIVE, Topology.BLUE_GREEN)
     returning = shared and run.type is RunType.FAILBACK and _joins(snapshot, run.to)
