@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from regent.engine.region_epochs import NAME
 from testbed.controlplane import Component, ControlPlane
 from testbed.operator import OperatorReplicas
 from testbed.scene import Scene, eventually, failover
@@ -49,6 +50,10 @@ def test_workloads_follow_the_traffic_and_do_so_without_the_old_cluster(
         assert state(new, scene.namespace)[:3] == (2, 2, False)
         assert {state(plane, scene.namespace)[3].partition(".")[0] for plane in planes} == {"2"}
         claim_policy(scene, active=central, epoch=2)
+        # Each region keeps the epoch itself, written with the rights of deploy/member, for a hub that is built anew.
+        kept = f"/api/v1/namespaces/regent-system/configmaps/{NAME}"
+        stored = {plane.api.get(kept)["data"][f"{scene.namespace}.{scene.app}"].split(".")[0] for plane in planes}
+        assert stored == {"2"}
 
         # The region is lost with its cluster: nothing there answers, and the other side is promoted all the same.
         new.freeze(Component.API_SERVER)

@@ -16,6 +16,7 @@ from regent.engine.pace import Pace
 from regent.engine.policies import PolicyReconciler
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.receiver_checks import ReceiverChecks
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, REGIONS, SERVICES
 from regent.engine.role_watch import RoleWatch
 from regent.engine.runs import RunExecutor
@@ -192,7 +193,7 @@ class World:
         executor = RunExecutor(
             cluster=self.cluster, store=self.store, status=status, alignment=alignment, leadership=self.leadership,
             clock=self.clock, recorder=self.recorder, metrics=self.metrics, isolation=self.isolation,
-            hooks=self.hooks(),
+            hooks=self.hooks(), epochs=self.epochs(),
         )  # fmt: skip
         self.policies = PolicyReconciler(
             cluster=self.cluster, store=self.store, status=status, snapshots=self.snapshots, executor=executor,
@@ -202,7 +203,7 @@ class World:
             ),
             read_policy=policy_spec, read_run=run_spec, clock=self.clock, recorder=self.recorder, metrics=self.metrics,
             watch=self.watch, leadership=self.leadership, pace=self.pace,
-            drivers=self.steps, announcer=self.announcer(),
+            drivers=self.steps, announcer=self.announcer(), epochs=self.epochs(),
             receivers=self.receiver_checks(),
         )  # fmt: skip
 
@@ -212,6 +213,10 @@ class World:
 
     def announcer(self) -> Announcer | None:
         """What tells receivers in this process."""
+        return None
+
+    def epochs(self) -> RegionEpochs | None:
+        """What keeps epochs in the regions' own clusters in this process."""
         return None
 
     def hooks(self) -> HookCalls | None:

@@ -97,7 +97,7 @@ class RunExecutor:
                 "Shift": Shift(alignment),
                 "Stabilize": Stabilize(),
                 "Reverse": Reverse(),
-                "Finalize": Finalize(),
+                "Finalize": Finalize(epochs),
             },
             policies=self._policies,
             leadership=leadership,

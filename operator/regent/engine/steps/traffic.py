@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from regent.domain.conditions import Condition
@@ -12,6 +13,7 @@ from regent.domain.times import rfc3339_micro
 from regent.domain.traffic import shares
 from regent.engine.alignment import Alignment, TargetReport
 from regent.engine.records import time_of
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.steps.outcome import Done, Failed, GivenUp, Needed, Outcome, Waiting, Work
 from regent.engine.traffic import owner_text
 
@@ -182,14 +184,28 @@ class Stabilize:
 
 
 class Finalize:
-    """The end of the journal; the run's terminal phase is written with it."""
+    """Leaves the run's epoch in every region of the policy, and ends the journal; the terminal phase comes with it.
+
+    The regions that were changed have it already. The others get it so that a hub that is built anew finds it whichever
+    region is left to ask. Where a region does not answer, the run does not wait for it.
+    """
+
+    def __init__(self, epochs: RegionEpochs | None = None) -> None:
+        self._epochs = epochs
 
     async def look(self, work: Work, name: str) -> Outcome:
-        """Done at once."""
-        return Done(message="")
+        """Done once it was tried; at once where nothing was promoted, which leaves no epoch in regions at all."""
+        if self._epochs is None or not work.drivers or work.draft.entry(name):
+            return Done(message="")
+        return Needed(message="the epoch is left in every region")
 
     async def act(self, work: Work, name: str) -> None:
-        """Nothing to ask for."""
+        """Store the epoch in the regions that are up."""
+        if self._epochs is None:
+            return
+        views = work.context.snapshot.regions
+        up = [region for region, view in views.items() if view.exists and not view.health.down]
+        await asyncio.gather(*(self._epochs.enter(region, work.context.spec, work.fence(name)) for region in up))
 
     def late(self, work: Work, name: str, message: str) -> Outcome:
         """Never waits."""
