@@ -115,7 +115,7 @@ class RunProgress:
     async def _source_lost(self, work: Work) -> Progress | None:
         """Go on as a failover, or wait for a person, when what a planned run leaves has failed meanwhile."""
         done = work.draft.done()
-        if not work.course.planned or (SHIFT in done and (ISOLATE in done or not work.drivers)):
+        if not work.course.planned or _left(work):
             return None
         handover = Handover(
             before=work.before,
@@ -240,11 +240,22 @@ class RunProgress:
         )
 
 
+def _left(work: Work) -> bool:
+    """Whether the run needs nothing more of what it leaves. That it is down is then the run's own doing."""
+    done = work.draft.done()
+    if not work.drivers:
+        return SHIFT in done
+    return ISOLATE in done and (SHIFT in done or FINAL_SYNC in done)
+
+
 async def _hands_over(work: Work) -> bool:
     """Whether all data of what is left still answers. Then its region is not lost, whatever the probes say: a database
-    that is demoted starts anew, and what needs it fails meanwhile by the run's own doing."""
+    that is demoted starts anew, and what needs it fails meanwhile by the run's own doing. The same goes for workloads
+    that are being stopped, as long as that may take."""
+    begun = bool(work.draft.entry(ISOLATE)) and ISOLATE not in work.draft.done()
+    stopping = begun and work.draft.running_for(ISOLATE) <= allowed(ISOLATE, work.options, work.course)
     answers = []
-    for driver in [driver for driver in work.drivers if driver.step.holds_data]:
+    for driver in [driver for driver in work.drivers if driver.step.holds_data or stopping]:
         for region in work.losing:
             try:
                 state = await driver.observe(region)

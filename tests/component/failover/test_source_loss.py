@@ -143,6 +143,69 @@ async def test_a_region_that_fails_because_its_database_is_demoted_is_not_lost(m
     assert "estimatedDataLoss" not in status
 
 
+WEB = {"name": "web", "type": "Scale", "scale": {"kind": "Deployment", "name": "shop", "replicas": 3}}
+
+
+def workloads(**spec: Any) -> World:
+    world = World().furnish(promotion={"steps": [WEB]}, **spec)
+    for region in (EU, US, AP):
+        world.steps.roles["web", region] = Role.ACTIVE if region == EU else Role.STANDBY
+    return world
+
+
+@pytest.mark.parametrize("mode", ["Automatic", "Manual"])
+async def test_a_region_that_fails_because_its_workloads_are_stopped_is_not_lost(mode: str) -> None:
+    world = workloads(mode=mode, transition={"type": "Graceful", "drain": "1s"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=10)
+    world.steps.slow = 1000
+    world.clock.advance(1.5)
+    world.tracker.fresh()
+    await world.visit(times=3)
+    assert world.steps.effects[-1] == f"web {EU} Standby"
+    world.tracker.down(EU)
+    world.clock.advance(10)  # pods take their time to end
+    world.tracker.fresh()
+    await world.visit(times=3)
+    status = world.run()["status"]
+    assert (status["phase"], status["currentStep"], status["plan"]["planned"]) == ("Running", "Isolate", True)
+    world.steps.pending.clear()
+    world.steps.roles["web", EU] = Role.STANDBY
+    await world.visit(times=20)
+    status = world.run()["status"]
+    assert status["phase"] == "Succeeded"
+    assert next(item for item in status["conditions"] if item["type"] == "Fenced")["reason"] == "Demoted"
+
+
+async def test_workloads_that_never_stop_in_a_region_that_is_lost_hold_no_policy() -> None:
+    world = workloads(transition={"type": "Graceful", "drain": "1s"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=10)
+    world.steps.slow = 1000
+    world.clock.advance(1.5)
+    world.tracker.fresh()
+    await world.visit(times=3)
+    world.tracker.down(EU)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=20)
+    status = world.run()["status"]
+    assert (status["phase"], world.weights()) == ("Succeeded", {EU: 0, US: 100, AP: 0})
+    assert [row["region"] for row in world.status()["rejoin"]] == [EU]
+
+
+async def test_what_is_stopped_before_the_other_side_starts_gets_no_traffic_in_stages() -> None:
+    world = workloads(transition=GRADUAL, safety={"fencing": "Required"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=30)
+    status = world.run()["status"]
+    assert (status["phase"], status["plan"]["transition"]) == ("Succeeded", "Graceful")
+    assert world.steps.effects == [f"web {EU} Standby", f"web {US} Active"]
+
+
 async def test_what_the_new_side_lacks_is_given_up_by_a_person_only() -> None:
     world = database(safety={"fencing": "BestEffort", "maxReplicationLag": "10s"})
     await world.visit()

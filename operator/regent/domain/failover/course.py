@@ -69,8 +69,10 @@ def chart(policy: PolicySpec, plan: Plan, *, wanted: Transition | None, source_d
     options = policy.options
     planned = not source_down and plan.trigger not in FORCED
     transition = (wanted or options.transition) if planned else Transition()
-    if transition.type is TransitionType.GRADUAL and options.holds_data:
-        # Two sides that serve at the same time would need two primaries: such a policy moves at once, after a drain.
+    alone = options.holds_data or (options.promotion and options.fencing is Fencing.REQUIRED)
+    if transition.type is TransitionType.GRADUAL and alone:
+        # Two sides that serve at the same time would need two primaries, or the side that is stopped first would get
+        # most of the traffic: such a policy moves at once, after a drain.
         transition = Transition(type=TransitionType.GRACEFUL, drain=transition.drain)
     return Course(planned=planned, transition=transition.type, order=_order(options, transition))
 
