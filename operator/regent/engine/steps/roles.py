@@ -88,9 +88,8 @@ class Isolate:
         if not active:
             return Done(message=_listed(seen), condition=Condition("Fenced", "True", "Demoted", _listed(seen)))
         # What is changing may be on its way to somewhere else: it waits for us only once we have asked.
-        if any(item.state.role is not Role.UNKNOWN for item in active) and not work.draft.entry(name).get(
-            "appliedTime"
-        ):
+        asked = "appliedTime" in work.draft.entry(name)
+        if not asked and any(item.state.role is not Role.UNKNOWN for item in active):
             return Needed(message=_listed(active))
         if all(item.state.role is Role.UNKNOWN for item in active):
             return await self._unreachable(work, name, active)
@@ -247,7 +246,7 @@ class Promote:
             return Done(message=_listed(seen), condition=self._promoted(work, name))
         if any(item.state.role is Role.STANDBY for item in seen):
             return Needed(message=_listed(seen))
-        if not work.draft.entry(name).get("appliedTime"):
+        if "appliedTime" not in work.draft.entry(name):
             return Needed(message=_listed(seen))
         return Waiting(message=_listed(seen), retry_after=LOOK_AGAIN)
 
