@@ -4,6 +4,6 @@
 that an object has had.
 """
 
-from testbed.crash.boundaries import PROGRAM, Boundaries, End, Reached
+from testbed.crash.boundaries import HEADER, PROGRAM, Boundaries, End, Reached, agent
 
-__all__ = ["PROGRAM", "Boundaries", "End", "Reached"]
+__all__ = ["HEADER", "PROGRAM", "Boundaries", "End", "Reached", "agent"]

@@ -16,6 +16,13 @@ DIRECTORY = "BOUNDARY_DIRECTORY"
 ORDER = "order.json"
 TRACE = "trace.jsonl"
 PROGRAM = "testbed.crash.program"
+HEADER = "X-Boundary"
+"""Header of a write: the namespace of its run, and its name without `, before`."""
+
+
+def agent(pid: int) -> str:
+    """The User-Agent of a process' writes."""
+    return f"doomed/{pid}"
 
 
 class End(Enum):

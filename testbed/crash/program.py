@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from testbed.crash.boundaries import DIRECTORY, ORDER, TRACE
+from testbed.crash.boundaries import DIRECTORY, HEADER, ORDER, TRACE, agent
 
 _namespace: ContextVar[str] = ContextVar("namespace", default="")
 _part: ContextVar[str] = ContextVar("part", default="")
@@ -131,11 +131,14 @@ def _tell_writes(doom: Doom) -> None:
             return await original(self, method, resource, path, *args, **options)
         body = options.get("body") or (args[1] if len(args) > 1 else None) or {}
         name = written(method, resource.kind, path, body)
+        # So that whoever sees the write pass can tell whose it is, and which one. Both are read before anything waits.
+        self._client.user_agent = agent(os.getpid())
+        self._client.default_headers[HEADER] = f"{_namespace.get()} {name}"
         # Here every check has been passed: one that stands still at this point sends its write when it wakes.
         doom.reach(f"{name}, before")
         try:
             answer = await original(self, method, resource, path, *args, **options)
-        except Exception as error:
+        except BaseException as error:
             doom.reach(f"{name}, after", outcome=type(error).__name__)
             raise
         doom.reach(f"{name}, after", outcome="ok")

@@ -8,14 +8,16 @@ spoil writes and watches as `faults` says.
 from testbed.operator.chart import Installation, install
 from testbed.operator.faults import Delivery, Faults, NoFaults, OneTrouble, Storm, Trouble, Write
 from testbed.operator.process import OperatorError, OperatorProcess, Restart
-from testbed.operator.proxy import ApiProxy, DropError, Moment
+from testbed.operator.proxy import Answer, ApiProxy, DropError, Hold, Moment
 from testbed.operator.replicas import OperatorReplicas
 
 __all__ = [
+    "Answer",
     "ApiProxy",
     "Delivery",
     "DropError",
     "Faults",
+    "Hold",
     "Installation",
     "Moment",
     "NoFaults",

@@ -13,8 +13,9 @@ import re
 import ssl
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,42 @@ class Moment(Enum):
 
     BEFORE = "before"  # the API server has not seen it
     AFTER = "after"  # it is done, and the replica does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API server said to a write, and to whom (its User-Agent), whether or not that one heard it."""
+
+    write: Write
+    status: int
+    agent: str
+
+
+class Hold:
+    """One request that stays on its way: it is caught before it reaches the API server, and goes on when it may."""
+
+    def __init__(self, header: str, value: str) -> None:
+        self._header = (header, value)
+        self._once = threading.Lock()
+        self._may_go = threading.Event()
+        self.caught = threading.Event()
+        """Set when the request has arrived."""
+        self.answered = threading.Event()
+        """Set when the API server has answered it."""
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._may_go.set()
+
+    def catches(self, headers: Mapping[str, str]) -> bool:
+        """Whether it is this request; True only once."""
+        name, value = self._header
+        return headers.get(name) == value and self._once.acquire(blocking=False)
+
+    async def wait(self) -> None:
+        """Keep the request until it may go on."""
+        self.caught.set()
+        await asyncio.to_thread(self._may_go.wait)
 
 
 Look = Callable[[Write, Moment], None]
@@ -69,12 +106,15 @@ class ApiProxy:
         faults: Faults | None = None,
     ) -> None:
         self.writes: list[Write] = []
+        self.answers: list[Answer] = []
         self._access = Access.read(kubeconfig)
         if self._access.token is None:
             raise ValueError("the proxy passes tokens on; a client certificate cannot be passed")
         self.look: Look = look or (lambda _write, _moment: None)
         self._counts = counts
         self.faults: Faults = faults or NoFaults()
+        self.hold: Hold | None = None
+        """The request to catch; may be set at any time."""
         self._stack = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
@@ -144,7 +184,11 @@ class ApiProxy:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        write = self._note(request, body)
+        write, hold = self._note(request, body), self.hold
+        if hold is not None and hold.catches(request.headers):
+            await hold.wait()
+        else:
+            hold = None
         try:
             if write is not None:
                 self.look(write, Moment.BEFORE)
@@ -159,18 +203,22 @@ class ApiProxy:
             passed = {key: value for key, value in answer.headers.items() if key.lower() not in _NOT_PASSED}
             if write is not None:
                 content = await answer.read()
+                self.answers.append(Answer(write, answer.status, request.headers.get("User-Agent", "")))
+                if hold is not None:
+                    hold.answered.set()
                 self.look(write, Moment.AFTER)
                 if trouble is Trouble.LOST and request.transport is not None:
                     request.transport.abort()
                 return web.Response(status=answer.status, headers=passed, body=content)
             response = web.StreamResponse(status=answer.status, headers=passed)
-            await response.prepare(request)
-            if request.query.get("watch") in ("true", "1") and answer.status == 200:
-                await self._pass_on_events(request.path, answer.content, response)
-            else:
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-            await response.write_eof()
+            with suppress(ConnectionResetError):  # the replica has died in the middle of it
+                await response.prepare(request)
+                if request.query.get("watch") in ("true", "1") and answer.status == 200:
+                    await self._pass_on_events(request.path, answer.content, response)
+                else:
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
+                await response.write_eof()
             return response
 
     async def _pass_on_events(self, path: str, source: StreamReader, sink: web.StreamResponse) -> None:

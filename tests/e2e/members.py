@@ -20,14 +20,19 @@ STEPS = [
 ]
 
 
-def join(hub: Cluster, scene: Scene, name: str, plane: ControlPlane) -> None:
-    """Make `plane` the cluster of the scene's region `name`, with nothing in it but what deploy/member has."""
+def member_kubeconfig(plane: ControlPlane) -> Path:
+    """Put into `plane` what deploy/member has, and give Regent's kubeconfig for it."""
     plane.apply(MEMBER / "account.yaml")
     plane.apply(MEMBER / "roles")
+    return plane.service_account_kubeconfig("regent-system", "regent")
+
+
+def join(hub: Cluster, scene: Scene, name: str, plane: ControlPlane, kubeconfig: Path | None = None) -> None:
+    """Make `plane` the cluster of the scene's region `name`, reached by `kubeconfig` (default: its own)."""
+    text = (kubeconfig or member_kubeconfig(plane)).read_bytes()
     plane.create_namespace(scene.namespace)
-    kubeconfig = plane.service_account_kubeconfig("regent-system", "regent").read_bytes()
     secret = {"namespace": "regent-system", "name": name}
-    data = {"kubeconfig": base64.b64encode(kubeconfig).decode()}
+    data = {"kubeconfig": base64.b64encode(text).decode()}
     hub.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": data})
     uid = plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
     cluster = {"kubeconfigSecretRef": {**secret, "key": "kubeconfig"}, "uid": uid}

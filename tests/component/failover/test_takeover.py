@@ -1,4 +1,4 @@
-"""A leader dies in the middle of a run and nobody leads for a while: what its successor must not hold against the run."""
+"""A leader dies in the middle of a run and nobody leads for a while: its successor does not hold that against it."""
 
 from collections.abc import Callable
 from typing import Any

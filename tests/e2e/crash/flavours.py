@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from testbed.controlplane import ControlPlane
@@ -58,10 +59,12 @@ def make_scene(stage: Stage) -> Scene:
     return Scene(stage.cluster, stage.gateway, [f"{word}-west", f"{word}-central"], namespace=word)
 
 
-def furnish(stage: Stage, scene: Scene, flavour: Flavour, planes: Sequence[ControlPlane]) -> None:
-    """Make the objects of an entered scene; a leader will adopt them."""
-    for name, plane in zip(scene.names, planes, strict=False):
-        join(stage.cluster, scene, name, plane)
+def furnish(
+    stage: Stage, scene: Scene, flavour: Flavour, planes: Sequence[ControlPlane], roads: Sequence[Path]
+) -> None:
+    """Make the objects of an entered scene; a leader will adopt them. `roads`: kubeconfigs for the planes."""
+    for name, plane, road in zip(scene.names, planes, roads, strict=False):
+        join(stage.cluster, scene, name, plane, road)
         serves = name == scene.names[0]
         plane.apply(workloads(replicas=2 if serves else 0, suspend=not serves), namespace=scene.namespace)
     if not planes:

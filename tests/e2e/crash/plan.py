@@ -50,9 +50,9 @@ class Report:
         row: dict[str, Any] = {"boundary": boundary}
         try:
             played = play()
-        except AssertionError as error:
-            row["failure"] = str(error)
-            self.failures.append(f"{boundary}: {error}")
+        except Exception as error:  # whatever it was, the other boundaries are still of interest
+            row["failure"] = f"{type(error).__name__}: {error}"
+            self.failures.append(f"{boundary}: {row['failure']}")
         else:
             row |= {"hit": played.hit, "seconds": round(played.seconds, 2)}
             row["more"] = round(played.seconds - self.undisturbed, 2)

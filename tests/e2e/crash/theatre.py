@@ -8,26 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from testbed.controlplane import ControlPlane
-from testbed.crash import PROGRAM, Boundaries, End
-from testbed.operator import OperatorProcess, OperatorReplicas
+from testbed.crash import HEADER, PROGRAM, Boundaries, End, agent
+from testbed.operator import ApiProxy, Faults, Hold, NoFaults, OperatorProcess, OperatorReplicas
 from testbed.scene import Scene, eventually
 from tests.e2e.conftest import Stage
 from tests.e2e.crash.flavours import Flavour, furnish, make_scene, wait_settled
 from tests.e2e.crash.ledger import Ledger, difference
-from tests.e2e.members import kubelets
+from tests.e2e.members import kubelets, member_kubeconfig
 
 Json = dict[str, Any]
 DEADLINE = 90.0
 """Seconds for a run to end, whatever happens to it. A machine that is busy is no reason to fail."""
-LEAST_HISTORY = 45.0
-"""Seconds for which the API server remembers every version, with room to spare."""
+BEFORE, AFTER = ", before", ", after"
+"""How the boundaries of a write end."""
+AFTERWARDS = 3.0
+"""Seconds in which a run that is over comes to its last boundaries."""
+LOST_LEASE = 3
+"""Exit code of a replica that has lost its lease."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,16 @@ class Played:
     seconds: float
     hit: bool
     boundaries: Sequence[str] = ()
+    late: Sequence[tuple[str, int]] = ()
+    """Writes of a leader whose time was over that have reached an API server, with the status of the answer."""
+
+
+class Wake(Enum):
+    """When a leader that stands still goes on."""
+
+    AT_ONCE = "at once"  # as soon as the other one leads
+    IN_THE_MIDDLE = "in the middle"  # when the other one has done what the first one was about to do
+    AT_THE_END = "at the end"
 
 
 @dataclass
@@ -48,16 +63,24 @@ class Theatre:
     flavour: Flavour
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
-    kubeconfig_for: Callable[[int], Path] | None = None
+    through_proxies: bool = False
+    """Whether there is a proxy before each API server; one for both replicas, so that faults outlive a leader."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.planes: list[ControlPlane] = []
+            self.proxies: list[ApiProxy] = []
+            self._roads: list[Path] = []
             if self.flavour.members:
                 with ThreadPoolExecutor(2) as pool:
                     started = pool.map(lambda name: ControlPlane.start(name=name), ("west", "central"))
                     self.planes = [stack.enter_context(plane) for plane in started]
                 stack.enter_context(kubelets(self.planes))
+                self._roads = [member_kubeconfig(plane) for plane in self.planes]
+            hub = self.stage.installation.kubeconfig
+            if self.through_proxies:
+                self.proxies = [stack.enter_context(ApiProxy(road)) for road in (hub, *self._roads)]
+                hub, *self._roads = [proxy.kubeconfig for proxy in self.proxies]
             bounds = [Boundaries(self.directory / f"replica-{number}") for number in range(2)]
             self._workshop = ThreadPoolExecutor(1, thread_name_prefix="scenes")
             stack.callback(self._workshop.shutdown)
@@ -68,7 +91,7 @@ class Theatre:
                     settings=self.settings,
                     program=PROGRAM,
                     environment_for=lambda number: bounds[number].environment,
-                    kubeconfig_for=self.kubeconfig_for,
+                    kubeconfig_for=lambda _: hub,
                     timeout=90,
                 )
             )
@@ -99,6 +122,7 @@ class Theatre:
     def scene(self) -> Iterator[Scene]:
         """A scene at rest, with two replicas that are ready."""
         self.prepare()
+        self._revive()
         assert self._next is not None
         made, self._next = self._next.result(), None
         try:
@@ -109,12 +133,19 @@ class Theatre:
             del self._scenes[id(made)]
             self._workshop.submit(made.close)
 
+    def _revive(self) -> None:
+        """Have both replicas again, also after a play that went wrong."""
+        for member in self.replicas:
+            self.bounds(member).recall()
+            if not member.running:
+                member.start()
+
     def _make(self) -> ExitStack:
         with ExitStack() as stack:
             scene = stack.enter_context(make_scene(self.stage))
             for plane in self.planes:
                 stack.callback(plane.delete_namespace, scene.namespace)
-            furnish(self.stage, scene, self.flavour, self.planes)
+            furnish(self.stage, scene, self.flavour, self.planes, self._roads)
             made = stack.pop_all()
             self._scenes[id(made)] = scene
             return made
@@ -149,18 +180,119 @@ class Theatre:
             self.bounds(leader).order(scene.namespace, boundary, End.KILL)
             self.flavour.begin(scene)
             self.prepare()
-
-            def over_or_dead() -> bool:
-                return not leader.running or _over(scene)
-
-            eventually(over_or_dead, what="the run to end, or its leader", timeout=DEADLINE)
-            hit = not leader.running
-            if hit:
-                leader.start()
-                scene.wait_run(timeout=DEADLINE)
+            hit = self._died(leader, scene)
+            scene.wait_run(timeout=DEADLINE)
             seconds = time.monotonic() - began
-            self.bounds(leader).recall()
             return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=hit)
+
+    def overlapped_at(self, boundary: str, expected: Json, *, wake: Wake) -> Played:
+        """Play one run whose leader stands still at `boundary` until the other leads, and then goes on.
+
+        At the boundary before a write, the write itself is on its way already: it stays in the network until then, so
+        no check in the leader can take it back. `late` of what is returned are the writes of the old leader that have
+        reached an API server since, with the status of the answer.
+
+        Raises:
+            AssertionError: as `killed_at`; or the old leader did not end by itself.
+        """
+        with self.scene() as scene:
+            sleeper = self.replicas.leader()
+            [other] = [member for member in self.replicas if member is not sleeper]
+            ledger, began, sleeping = Ledger.open(scene, self.planes), time.monotonic(), agent(sleeper.pid)
+            stop = self._in_flight if boundary.endswith(BEFORE) else self._standing
+            with stop(scene, sleeper, boundary) as stopped:
+                self.flavour.begin(scene)
+                eventually(lambda: stopped() or _over(scene), what="the boundary", timeout=DEADLINE, poll=0.01)
+                if not stopped():
+                    return Played(ledger=self.settled(ledger, expected), seconds=time.monotonic() - began, hit=False)
+                sleeper.freeze()
+                self._wait_overtaken(scene, other, boundary, wake)
+                before = len(self._answers(sleeping))
+            sleeper.thaw()
+            code = sleeper.wait_ended(timeout=30)
+            sleeper.start()
+            assert code == LOST_LEASE, f"the old leader ended with {code}:\n{sleeper.tail()}"
+            scene.wait_run(timeout=DEADLINE)
+            seconds = time.monotonic() - began
+            late = self._answers(sleeping)[before:]
+            return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=True, late=late)
+
+    @contextmanager
+    def _standing(self, scene: Scene, sleeper: OperatorProcess, boundary: str) -> Iterator[Callable[[], bool]]:
+        """Stop the process at the boundary."""
+        bounds = self.bounds(sleeper)
+        bounds.order(scene.namespace, boundary, End.STOP)
+        try:
+            yield lambda: not bounds.pending
+        finally:
+            bounds.recall()
+
+    @contextmanager
+    def _in_flight(self, scene: Scene, sleeper: OperatorProcess, boundary: str) -> Iterator[Callable[[], bool]]:
+        """Keep the write on its way; at the end it arrives."""
+        hold = Hold(HEADER, f"{scene.namespace} {boundary.removesuffix(BEFORE)}")
+        for proxy in self.proxies:
+            proxy.hold = hold
+        try:
+            yield hold.caught.is_set
+        finally:
+            for proxy in self.proxies:
+                proxy.hold = None
+            hold.release()
+            assert not hold.caught.is_set() or hold.answered.wait(timeout=30), "the late write was not answered"
+
+    def _wait_overtaken(self, scene: Scene, other: OperatorProcess, boundary: str, wake: Wake) -> None:
+        """Wait until the other leads; and (in the middle) until it has passed the point at which the first one stands,
+        or (at the end) until the run is over."""
+        eventually(other.leads, what="the other replica to lead", timeout=DEADLINE, poll=0.01)
+        if wake is Wake.AT_ONCE:
+            return
+
+        def passed() -> bool:
+            names = [item.name for item in self.bounds(other).reached(scene.namespace)]
+            beyond = boundary.replace(BEFORE, AFTER)
+            return _over(scene) or (wake is Wake.IN_THE_MIDDLE and beyond in names)
+
+        eventually(passed, what="the other replica to overtake the first one", timeout=DEADLINE, poll=0.01)
+
+    def _answers(self, sender: str) -> list[tuple[str, int]]:
+        """The writes of one process that have reached an API server, with the status of the answer."""
+        answers = [item for proxy in self.proxies for item in proxy.answers if item.agent == sender]
+        return [(str(item.write), item.status) for item in answers]
+
+    def troubled(self, scene: Scene, faults: Sequence[Faults], expected: Json, *, boundary: str = "") -> Played:
+        """Play one run in `scene` while the proxies before the API servers make `faults`, one set for each proxy; with
+        `boundary`, its leader is killed there besides."""
+        leader = self.replicas.leader()
+        ledger, began = Ledger.open(scene, self.planes), time.monotonic()
+        if boundary:
+            self.bounds(leader).order(scene.namespace, boundary, End.KILL)
+        for proxy, fault in zip(self.proxies, faults, strict=True):
+            proxy.faults = fault
+        try:
+            self.flavour.begin(scene)
+            hit = bool(boundary) and self._died(leader, scene)
+            scene.wait_run(timeout=DEADLINE)
+            seconds = time.monotonic() - began
+        finally:
+            for proxy in self.proxies:
+                proxy.faults = NoFaults()
+        return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=hit)
+
+    def _died(self, leader: OperatorProcess, scene: Scene) -> bool:
+        """Wait until the leader has died of its order, and start it again as a kubelet would; False when the run is
+        over and it lives."""
+        bounds = self.bounds(leader)
+        eventually(
+            lambda: not bounds.pending or _over(scene), what="the end of the run, or its leader", timeout=DEADLINE
+        )
+        with suppress(AssertionError):  # the last boundaries come after the end
+            eventually(lambda: not bounds.pending, what="the boundary", timeout=AFTERWARDS)
+        if bounds.recall():
+            return False
+        leader.wait_ended(timeout=30)
+        leader.start()
+        return True
 
     def settled(self, ledger: Ledger, expected: Json) -> Json:
         """Wait until the ledger is the expected one; verification and conditions come a little later than the end."""
