@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from testbed.controlplane import ControlPlane
-from testbed.operator import OperatorReplicas
 from testbed.scene import Scene, eventually, failover
 from tests.e2e.conftest import Stage
 from tests.e2e.members import STEPS, join, state, workloads
@@ -72,11 +71,8 @@ def furnish(
     scene.apply_policy(**{"safety": {"cooldown": "0s"}, **flavour.spec})
 
 
-def wait_settled(scene: Scene, planes: Sequence[ControlPlane], replicas: OperatorReplicas) -> None:
-    """Wait until the scene is as a run would find it on a quiet day, and two replicas are there to run it."""
-    for member in replicas:
-        member.wait_ready(timeout=90)
-    replicas.leader(timeout=90)
+def wait_settled(scene: Scene, planes: Sequence[ControlPlane]) -> None:
+    """Wait until the scene is as a run would find it on a quiet day."""
     scene.wait_adopted(timeout=90)
     for name in scene.names:
         eventually(lambda name=name: scene.health(name) == "Healthy", what=f"{name} to be healthy", timeout=60)

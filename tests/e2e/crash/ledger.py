@@ -28,12 +28,17 @@ class Ledger:
     scene: Scene
     members: Sequence[Cluster]
     since: Mapping[tuple[int, str], int]
+    first: Mapping[tuple[int, str], Sequence[Json]]
 
     @classmethod
     def open(cls, scene: Scene, members: Sequence[Cluster]) -> Ledger:
         """Remember where the history of this run begins."""
-        since = {(place, path): history.now(api, path) for place, api, path in _collections(scene, members)}
-        return cls(scene, members, since)
+        since, first = {}, {}
+        for place, api, path in _collections(scene, members):
+            # The version before the objects: what is written in between is in both, which no comparison minds.
+            since[place, path] = history.now(api, path)
+            first[place, path] = api.get(path)["items"]
+        return cls(scene, members, since, first)
 
     def read(self) -> Json:
         """The final state and the history; raises AssertionError where the history is impossible in itself."""
@@ -58,7 +63,8 @@ class Ledger:
     def _history(self) -> Json:
         found = {}
         for place, api, path in _collections(self.scene, self.members):
-            versions = history.versions(api, path, since=self.since[place, path])
+            key = (place, path)
+            versions = [*self.first[key], *history.versions(api, path, since=self.since[key])]
             kind = path.rpartition("/")[2]
             _claim_forward(kind, versions)
             found[f"{place} {kind}"] = _changes(_TOLD[kind](obj) for obj in versions)
@@ -89,7 +95,9 @@ def _tell_policy(policy: Json) -> Any:
 
 
 def _tell_run(run: Json) -> Any:
-    return [run["metadata"]["name"], (run.get("status") or {}).get("phase")]
+    """A successor that does not know yet how a region is may have the run wait a moment before it commits."""
+    phase = (run.get("status") or {}).get("phase")
+    return [run["metadata"]["name"], None if phase in ("Pending", "Blocked") else phase]
 
 
 def _tell_route(route: Json) -> Any:

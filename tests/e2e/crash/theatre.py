@@ -1,4 +1,4 @@
-"""Plays runs of one flavour again and again, each in a scene of its own, and does something to the leader.
+"""Plays runs again and again, each in a scene of its own, and does something to the leader.
 
 A scene takes seconds to make and a standby seconds to take over, so the next scene is made while a run is recovered.
 """
@@ -57,30 +57,29 @@ class Wake(Enum):
 
 @dataclass
 class Theatre:
-    """Context manager: two doomed replicas, member clusters where the flavour has them, and scenes in advance."""
+    """Context manager: two doomed replicas, a proxy before each API server, and scenes in advance.
+
+    The proxies serve both replicas, so that faults outlive a leader.
+    """
 
     stage: Stage
-    flavour: Flavour
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
-    through_proxies: bool = False
-    """Whether there is a proxy before each API server; one for both replicas, so that faults outlive a leader."""
+    members: bool = True
+    """Whether there are member clusters, for flavours that need them."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.planes: list[ControlPlane] = []
-            self.proxies: list[ApiProxy] = []
-            self._roads: list[Path] = []
-            if self.flavour.members:
+            roads = [self.stage.installation.kubeconfig]
+            if self.members:
                 with ThreadPoolExecutor(2) as pool:
                     started = pool.map(lambda name: ControlPlane.start(name=name), ("west", "central"))
                     self.planes = [stack.enter_context(plane) for plane in started]
                 stack.enter_context(kubelets(self.planes))
-                self._roads = [member_kubeconfig(plane) for plane in self.planes]
-            hub = self.stage.installation.kubeconfig
-            if self.through_proxies:
-                self.proxies = [stack.enter_context(ApiProxy(road)) for road in (hub, *self._roads)]
-                hub, *self._roads = [proxy.kubeconfig for proxy in self.proxies]
+                roads += [member_kubeconfig(plane) for plane in self.planes]
+            self.proxies = [stack.enter_context(ApiProxy(road)) for road in roads]
+            hub, *self._roads = [proxy.kubeconfig for proxy in self.proxies]
             bounds = [Boundaries(self.directory / f"replica-{number}") for number in range(2)]
             self._workshop = ThreadPoolExecutor(1, thread_name_prefix="scenes")
             stack.callback(self._workshop.shutdown)
@@ -96,9 +95,9 @@ class Theatre:
                 )
             )
             self._bounds = dict(zip([member.name for member in self.replicas], bounds, strict=True))
-            self._next: Future[ExitStack] | None = None
-            self._scenes: dict[int, Scene] = {}
-            stack.callback(self._discard_next)
+            self._next: dict[Flavour, Future[tuple[Scene, ExitStack]]] = {}
+            self._wholes: dict[Flavour, Played] = {}
+            stack.callback(self._discard)
             self._stack = stack.pop_all()
         return self
 
@@ -113,79 +112,94 @@ class Theatre:
 
     # -- scenes ---------------------------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
+    def prepare(self, flavour: Flavour) -> None:
         """Begin to make a scene that a later play will use."""
-        if self._next is None:
-            self._next = self._workshop.submit(self._make)
+        if flavour not in self._next:
+            self._next[flavour] = self._workshop.submit(self._make, flavour)
 
     @contextmanager
-    def scene(self) -> Iterator[Scene]:
+    def scene(self, flavour: Flavour) -> Iterator[Scene]:
         """A scene at rest, with two replicas that are ready."""
-        self.prepare()
-        self._revive()
-        assert self._next is not None
-        made, self._next = self._next.result(), None
-        try:
-            scene = self._scenes[id(made)]
-            wait_settled(scene, self.planes, self.replicas)
-            yield scene
-        finally:
-            del self._scenes[id(made)]
-            self._workshop.submit(made.close)
-
-    def _revive(self) -> None:
-        """Have both replicas again, also after a play that went wrong."""
+        self.prepare(flavour)
         for member in self.replicas:
             self.bounds(member).recall()
-            if not member.running:
-                member.start()
+        scene, made = self._next.pop(flavour).result()
+        try:
+            self._wait_staffed()
+            wait_settled(scene, self._planes(flavour))
+            self._wait_staffed()
+            yield scene
+        finally:
+            self._workshop.submit(made.close)
 
-    def _make(self) -> ExitStack:
+    def _planes(self, flavour: Flavour) -> Sequence[ControlPlane]:
+        return self.planes if flavour.members else []
+
+    def _wait_staffed(self) -> None:
+        """Wait until two replicas are there, of which one leads. Who has ended (a busy machine loses leases, and a play
+        may go wrong) is started again, as a kubelet would."""
+
+        def staffed() -> bool:
+            for member in self.replicas:
+                if not member.running:
+                    member.start()
+            ready = all(member.fetch("/readyz")[0] == 200 for member in self.replicas)
+            return ready and any(member.leads() for member in self.replicas)
+
+        eventually(staffed, what="two replicas and a leader", timeout=120)
+
+    def _make(self, flavour: Flavour) -> tuple[Scene, ExitStack]:
         with ExitStack() as stack:
             scene = stack.enter_context(make_scene(self.stage))
-            for plane in self.planes:
+            for plane in self._planes(flavour):
                 stack.callback(plane.delete_namespace, scene.namespace)
-            furnish(self.stage, scene, self.flavour, self.planes, self._roads)
-            made = stack.pop_all()
-            self._scenes[id(made)] = scene
-            return made
+            furnish(self.stage, scene, flavour, self._planes(flavour), self._roads)
+            return scene, stack.pop_all()
 
-    def _discard_next(self) -> None:
-        if self._next is not None:
-            self._next.result().close()
+    def _discard(self) -> None:
+        for future in self._next.values():
+            _, made = future.result()
+            made.close()
 
     # -- plays ----------------------------------------------------------------------------------------------------
 
-    def undisturbed(self) -> Played:
-        """Play one run without a fault: what all others have to equal, and the boundaries that there are."""
-        with self.scene() as scene:
+    def whole(self, flavour: Flavour) -> Played:
+        """A run without a fault, played once: what all others have to equal, and the boundaries that there are."""
+        if flavour not in self._wholes:
+            self._wholes[flavour] = self._undisturbed(flavour)
+        return self._wholes[flavour]
+
+    def _undisturbed(self, flavour: Flavour) -> Played:
+        with self.scene(flavour) as scene:
             leader = self.replicas.leader()
-            ledger, began = Ledger.open(scene, self.planes), time.monotonic()
-            self.flavour.begin(scene)
+            ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
+            flavour.begin(scene)
+            self.prepare(flavour)
             scene.wait_run(timeout=DEADLINE)
             seconds = time.monotonic() - began
             self._wait_rest(scene)
             names = [item.name for item in self.bounds(leader).reached(scene.namespace)]
             return Played(ledger=ledger.read(), seconds=seconds, hit=False, boundaries=list(dict.fromkeys(names)))
 
-    def killed_at(self, boundary: str, expected: Json) -> Played:
+    def killed_at(self, flavour: Flavour, boundary: str) -> Played:
         """Play one run whose leader is killed at `boundary`; the killed one is started again, as a kubelet would.
 
         Raises:
             AssertionError: the run did not end, or its ledger is not the expected one.
         """
-        with self.scene() as scene:
+        expected = self.whole(flavour).ledger
+        with self.scene(flavour) as scene:
             leader = self.replicas.leader()
-            ledger, began = Ledger.open(scene, self.planes), time.monotonic()
+            ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
             self.bounds(leader).order(scene.namespace, boundary, End.KILL)
-            self.flavour.begin(scene)
-            self.prepare()
+            flavour.begin(scene)
+            self.prepare(flavour)
             hit = self._died(leader, scene)
             scene.wait_run(timeout=DEADLINE)
             seconds = time.monotonic() - began
             return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=hit)
 
-    def overlapped_at(self, boundary: str, expected: Json, *, wake: Wake) -> Played:
+    def overlapped_at(self, flavour: Flavour, boundary: str, *, wake: Wake) -> Played:
         """Play one run whose leader stands still at `boundary` until the other leads, and then goes on.
 
         At the boundary before a write, the write itself is on its way already: it stays in the network until then, so
@@ -195,13 +209,14 @@ class Theatre:
         Raises:
             AssertionError: as `killed_at`; or the old leader did not end by itself.
         """
-        with self.scene() as scene:
+        expected = self.whole(flavour).ledger
+        with self.scene(flavour) as scene:
             sleeper = self.replicas.leader()
             [other] = [member for member in self.replicas if member is not sleeper]
-            ledger, began, sleeping = Ledger.open(scene, self.planes), time.monotonic(), agent(sleeper.pid)
+            ledger, began, sleeping = Ledger.open(scene, self._planes(flavour)), time.monotonic(), agent(sleeper.pid)
             stop = self._in_flight if boundary.endswith(BEFORE) else self._standing
             with stop(scene, sleeper, boundary) as stopped:
-                self.flavour.begin(scene)
+                flavour.begin(scene)
                 eventually(lambda: stopped() or _over(scene), what="the boundary", timeout=DEADLINE, poll=0.01)
                 if not stopped():
                     return Played(ledger=self.settled(ledger, expected), seconds=time.monotonic() - began, hit=False)
@@ -260,17 +275,18 @@ class Theatre:
         answers = [item for proxy in self.proxies for item in proxy.answers if item.agent == sender]
         return [(str(item.write), item.status) for item in answers]
 
-    def troubled(self, scene: Scene, faults: Sequence[Faults], expected: Json, *, boundary: str = "") -> Played:
+    def troubled(self, flavour: Flavour, scene: Scene, faults: Sequence[Faults], *, boundary: str = "") -> Played:
         """Play one run in `scene` while the proxies before the API servers make `faults`, one set for each proxy; with
         `boundary`, its leader is killed there besides."""
+        expected = self.whole(flavour).ledger
         leader = self.replicas.leader()
-        ledger, began = Ledger.open(scene, self.planes), time.monotonic()
+        ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
         if boundary:
             self.bounds(leader).order(scene.namespace, boundary, End.KILL)
         for proxy, fault in zip(self.proxies, faults, strict=True):
             proxy.faults = fault
         try:
-            self.flavour.begin(scene)
+            flavour.begin(scene)
             hit = bool(boundary) and self._died(leader, scene)
             scene.wait_run(timeout=DEADLINE)
             seconds = time.monotonic() - began
