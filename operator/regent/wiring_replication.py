@@ -25,6 +25,7 @@ from regent.engine.region_access import RegionAccess
 from regent.engine.region_epochs import RegionEpochs
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.replication.controller import ReplicationReconciler
+from regent.engine.replication.farewell import Farewell
 from regent.engine.replication.freeze import EpochCheck
 from regent.engine.replication.session import LinkTasks, Sessions
 from regent.engine.status import StatusWriter
@@ -62,13 +63,15 @@ class ReplicationParts:
         self._access = ReplicationAccess(regions)
         self._reflectors = WatchReflectors(self._access, clock=clock, metrics=metrics, jitter=random.random)
         self._tasks = LinkTasks()
-        epochs = RegionEpochs(members=regions, namespace=settings.namespace)
+        may_write = EpochCheck(
+            store=store, epochs=RegionEpochs(members=regions, namespace=settings.namespace)
+        ).may_write
         sessions = Sessions(
             access=self._access,
             reflectors=self._reflectors,
             transforms=JsonPatches(),
             tasks=self._tasks,
-            may_write=EpochCheck(store=store, epochs=epochs).may_write,
+            may_write=may_write,
             leadership=leadership,
             clock=clock,
             jitter=random.random,
@@ -80,6 +83,9 @@ class ReplicationParts:
             status=StatusWriter(self._hub, store, leadership, metrics=metrics),
             sessions=sessions,
             access=self._access,
+            farewell=Farewell(
+                cluster=self._hub, store=store, access=self._access, leadership=leadership, may_write=may_write
+            ),
             read_policy=replication_spec,
             recorder=recorder,
             clock=clock,

@@ -21,6 +21,7 @@ from regent.domain.replication.model import ReplicationSpec
 from regent.engine.ports import Object
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.replication.controller import ReplicationReconciler
+from regent.engine.replication.farewell import Farewell
 from regent.engine.replication.session import LinkTasks, Sessions
 from regent.engine.replication.syncing import Syncing
 from regent.engine.resources import CONFIG_MAPS, REGIONS, REPLICATION_POLICIES, Resource
@@ -171,6 +172,9 @@ class CopyWorld:
             status=StatusWriter(self.hub, self.store, leadership, metrics=self.metrics),
             sessions=sessions,
             access=access,
+            farewell=Farewell(
+                cluster=self.hub, store=self.store, access=access, leadership=leadership, may_write=self._may_write
+            ),
             read_policy=replication_spec,
             recorder=self.recorder,
             clock=self.clock,

@@ -53,6 +53,7 @@
   - regent.dev
   resources:
   - failoverpolicies
+  - replicationpolicies
   verbs:
   - get
   - list
@@ -89,7 +90,6 @@
   - regent.dev
   resources:
   - regions
-  - replicationpolicies
   verbs:
   - get
   - list

@@ -35,6 +35,7 @@ PASSED_ON = frozenset(
         "engine/resync.py",
         "adapters/promotion/objects.py",
         "engine/replication/copier.py",
+        "engine/replication/farewell.py",
         "engine/replication/session.py",
     }
 )

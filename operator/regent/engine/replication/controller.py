@@ -17,6 +17,7 @@ from regent.domain.replication.model import ReplicationSpec
 from regent.engine.ports import Clock, Metrics, Object, Recorder
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.records import time_of
+from regent.engine.replication.farewell import Farewell, Left, held, keeps_copies
 from regent.engine.replication.freeze import frozen
 from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, scope_of, target_paused
@@ -56,6 +57,7 @@ class ReplicationReconciler:
         status: StatusWriter,
         sessions: Sessions,
         access: Access,
+        farewell: Farewell,
         read_policy: Callable[[Object], ReplicationSpec],
         recorder: Recorder,
         clock: Clock,
@@ -66,6 +68,7 @@ class ReplicationReconciler:
         self._status = status
         self._sessions = sessions
         self._access = access
+        self._farewell = farewell
         self._read_policy = read_policy
         self._recorder = recorder
         self._clock = clock
@@ -89,7 +92,7 @@ class ReplicationReconciler:
             await self._close(key)
             self._visited.pop(key, None)
             self._metrics.forget(namespace=key.namespace, policy=key.name)
-            return None
+            return await self._end(key, obj) if obj is not None and held(obj) else None
         try:
             spec = self._read_policy(obj)
         except ValueError as error:
@@ -98,6 +101,7 @@ class ReplicationReconciler:
             unreadable = Condition("Ready", "False", "InvalidSpec", f"the spec cannot be read: {text}")
             await self._show(key, obj, Findings(spec=None, scope=Scope(problem=unreadable)))
             return None
+        await self._farewell.prepare(obj, spec)
         scope = scope_of(spec, self._store, shared=self._access.shared)
         problem = await self._ensure(key, obj, spec, scope)
         wait = await self._tick(key, spec, scope)
@@ -116,6 +120,25 @@ class ReplicationReconciler:
         measure(self._metrics, findings)
         self._visited[key] = self._clock.monotonic()
         return wait
+
+    async def _end(self, key: Key, obj: Object) -> float | None:
+        """Delete the copies of a policy that is being deleted; let it go when there are none left."""
+        scope, problem = Scope(), None
+        if not keeps_copies(obj):
+            try:
+                spec = self._read_policy(obj)
+            except ValueError as error:
+                problem = Left(
+                    condition=Condition("Ready", "False", "InvalidSpec", " ".join(str(error).split())[:512]), wait=CALM
+                )
+            else:
+                scope = scope_of(spec, self._store, shared=self._access.shared)
+                problem = await self._farewell.clear(spec, scope, lambda way: self._standing_still(spec, way))
+        if problem is None:
+            await self._farewell.let_go(obj)
+            return None
+        await self._show(key, obj, Findings(spec=None, scope=scope, problem=problem.condition))
+        return problem.wait
 
     async def _ensure(self, key: Key, obj: Object, spec: ReplicationSpec, scope: Scope) -> Condition | None:
         """Have the session that the spec asks for, or none while it cannot be."""
@@ -160,7 +183,7 @@ class ReplicationReconciler:
         busy, waits = False, [CALM]
         for syncing in session.targets:
             link = syncing.link
-            link.paused = scope.paused or frozen(spec, self._store) or self._target_paused(link.way)
+            link.paused = scope.paused or self._standing_still(spec, link.way)
             if not link.paused:
                 link.wake()
             pruned = await syncing.pruner.visit(source_healthy=self._healthy(link.way.source_region))
@@ -176,8 +199,8 @@ class ReplicationReconciler:
         obj = self._store.get(REGIONS, "", region) or {}
         return bool((obj.get("status") or {}).get("health") == "Healthy")
 
-    def _target_paused(self, way: Way) -> str:
-        return target_paused(self._store, way.target.region)
+    def _standing_still(self, spec: ReplicationSpec, way: Way) -> str:
+        return frozen(spec, self._store) or target_paused(self._store, way.target.region)
 
     async def _show(self, key: Key, obj: Object, findings: Findings) -> None:
         before: list[Object] = []

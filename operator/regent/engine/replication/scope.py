@@ -13,7 +13,7 @@ from typing import Any
 from regent.domain.conditions import Condition
 from regent.domain.labels import selects
 from regent.domain.placement import Locality, PlacementRule, judge
-from regent.domain.replication.model import DeletionPolicy, Direction, ReplicationSpec, Strategy
+from regent.domain.replication.model import Direction, ReplicationSpec, Strategy
 from regent.domain.replication.model import Link as Way
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
@@ -126,7 +126,6 @@ def _unsupported(spec: ReplicationSpec) -> str:
     asked = {
         f"strategy {spec.strategy.value}": spec.strategy is not Strategy.FULL,
         "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
-        "deletionPolicy Delete": spec.deletion_policy is not DeletionPolicy.ORPHAN,
     }
     return ", ".join(name for name, is_asked in asked.items() if is_asked)
 
