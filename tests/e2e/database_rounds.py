@@ -349,7 +349,7 @@ class _Play:
         if item.fault is Fault.SWITCHOVER:
             assert [run["status"]["phase"] for run in runs] == ["Succeeded"], f"{item}: {_told(runs)}"
             assert lost + isolated == [], f"{item}: {_told(runs)}"
-            self._rounds.planned_pauses.append(client.pause(since=self._began))
+            self._rounds.planned_pauses.append(client.pause(since=self._began - 1.0))
         self._claim_bounded(lost, bounds, runs)
         if item.guard is Guard.AGENTS:
             self._claim_bounded(isolated, bounds, runs)
@@ -361,7 +361,7 @@ class _Play:
             reported = max((int(re.findall(r"wrote (\d+) bytes", text)[0]) for text in self._reports), default=0)
             assert reported >= SMALLEST * len(unreported), f"{item}: {len(unreported)} writes, {self._reports}"
         return (
-            f"{item}: {client.pause(since=self._began):.2f} s without writes, lost {len(lost)} of "
+            f"{item}: {client.pause(since=self._began - 1.0):.2f} s without writes, lost {len(lost)} of "
             f"{len(client.acknowledged)}, isolated {len(isolated)}; {', '.join(run['status']['phase'] for run in runs)}"
             + "".join(f"; {text}" for text in (*(bound.text for bound in bounds), *self._reports))
         )

@@ -42,10 +42,13 @@ def links(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[li
 
 
 @pytest.fixture(scope="module")
-def operators(stage: Stage, links: list[Link]) -> Iterator[OperatorReplicas]:
+def operators(stage: Stage, links: list[Link], tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorReplicas]:
     """As for the other modules, and each replica can be cut from the API server; those that end are started again."""
     with OperatorReplicas(
-        stage.installation, restart=Restart.ALWAYS, kubeconfig_for=lambda number: links[number].kubeconfig
+        stage.installation,
+        restart=Restart.ALWAYS,
+        directory=tmp_path_factory.mktemp("operators"),
+        kubeconfig_for=lambda number: links[number].kubeconfig,
     ) as replicas:
         yield replicas
         claim_logs(replicas)

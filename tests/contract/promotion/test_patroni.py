@@ -235,6 +235,46 @@ async def test_the_old_side_dies_the_new_one_is_promoted_and_the_old_one_rejoins
     primary.wait_streaming()
 
 
+async def test_a_primary_that_promoted_itself_after_its_crash_is_not_told_to_follow(
+    databases: Databases, settled: tuple[Database, Database]
+) -> None:
+    # Both have a timeline of the same number. Patroni would rewind nothing, and the database keep what it wrote and
+    # never stream: a standby by its role, and none by its data.
+    primary, standby = settled
+    driver = driver_of(databases)
+    primary.query("INSERT INTO writes VALUES (5000000, 'before')")
+    deadline = time.monotonic() + 30
+    while 5_000_000 not in standby.numbers():
+        assert time.monotonic() < deadline
+    primary.kill()
+    await driver.promote(standby.name, source=primary.name, fence=next_fence(standby), run=RUN)
+    await until(lambda: driver.observe(standby.name), Role.ACTIVE)
+    standby.query("INSERT INTO writes VALUES (5000001, 'new')")
+    primary.start_patroni()
+    await until(lambda: driver.observe(primary.name), Role.ACTIVE, timeout=60)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await driver.divergence(primary.name, standby.name)
+        except PromotionProblemError as problem:
+            assert problem.reason == "PromotedItself"
+            assert "remove its data directory" in str(problem)
+            break
+        except UnavailableError:
+            assert time.monotonic() < deadline, "the histories are told a moment after each promotion"
+            await asyncio.sleep(0.1)
+    with pytest.raises(PromotionProblemError, match="promoted itself"):
+        await driver.demote(primary.name, successor=standby.name, fence=next_fence(standby), run=RUN)
+    assert "standby_cluster" not in primary.status("/config")[1]
+    primary.rebuild(standby)
+    await until(lambda: driver.observe(primary.name), Role.STANDBY, following=True, timeout=60)
+    deadline = time.monotonic() + 30
+    while primary.numbers() != standby.numbers():
+        assert time.monotonic() < deadline, "it was not made anew"
+        await asyncio.sleep(0.1)
+    assert await driver.divergence(primary.name, standby.name) == ""
+
+
 async def test_a_cut_primary_goes_on_writing_until_it_is_demoted(
     databases: Databases, settled: tuple[Database, Database]
 ) -> None:
