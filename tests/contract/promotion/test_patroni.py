@@ -273,6 +273,7 @@ async def test_a_primary_that_promoted_itself_after_its_crash_is_not_told_to_fol
         assert time.monotonic() < deadline, "it was not made anew"
         await asyncio.sleep(0.1)
     assert await driver.divergence(primary.name, standby.name) == ""
+    primary.configure({"regent": standby.status("/config")[1]["regent"]})  # as the next run would leave it
 
 
 async def test_a_cut_primary_goes_on_writing_until_it_is_demoted(
