@@ -90,8 +90,8 @@ class Operator:
             self._port = free.getsockname()[1]
         command = [sys.executable, "-m", "regent", "run", "--kubeconfig", str(self._hub.kubeconfig)]
         environment = {
-            **os.environ, "REGENT_LEADER_ELECTION__LEASE_DURATION": "2s",
-            "REGENT_LEADER_ELECTION__RENEW_INTERVAL": "400ms",
+            **os.environ, "REGENT_LEADER_ELECTION__LEASE_DURATION": "6s",
+            "REGENT_LEADER_ELECTION__RENEW_INTERVAL": "1s",
         }  # fmt: skip
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(

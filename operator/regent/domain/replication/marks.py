@@ -36,6 +36,9 @@ LAST_COMMON = "regent.dev/last-common-hash"
 MISSING_SINCE = "regent.dev/missing-since"
 """Tombstone: since when the source of a copy has been seen missing. Set and removed by merge patch, never applied."""
 
+KEPT_LABEL = "regent.dev/kept-for"
+"""On records of what was overwritten: the uid of the policy. Such records are never copied."""
+
 REPLICAS = "regent.dev/replicas"
 SUSPEND = "regent.dev/suspended"
 RUN_STRATEGY = "regent.dev/run-strategy"

@@ -97,6 +97,8 @@ def skip_reason(obj: Mapping[str, Any]) -> str:
         return f"every cluster makes its own {kind} {name}"
     if kind == SECRET.kind and group == "" and str(obj.get("type")) in CLUSTERS_OWN_SECRETS:
         return f"a Secret of type {obj.get('type')} is worth something in its own cluster only"
+    if marks.KEPT_LABEL in marks.labels_of(obj):
+        return "it is a record of what was overwritten here"
     if metadata.get("deletionTimestamp"):
         return "it is being deleted"
     owner = _controller(metadata)

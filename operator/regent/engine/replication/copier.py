@@ -7,7 +7,7 @@ when it takes the place of a copy between the look and the write.
 
 from __future__ import annotations
 
-from regent.domain.errors import AlreadyExistsError, NotFoundError
+from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
 from regent.domain.replication import marks
 from regent.domain.replication.content import canonical
 from regent.domain.replication.model import Link as Way
@@ -16,8 +16,11 @@ from regent.domain.replication.plan import Action, applied_body
 from regent.domain.replication.shape import Desired
 from regent.engine.ports import Clock, Leadership, Metrics, Object
 from regent.engine.replication.looking import SLEEPERS, Look, Tracked
+from regent.engine.replication.losers import keep
 from regent.engine.replication.ports import Access, CopyCluster
 from regent.engine.resources import Resource
+
+MAX_KEPT = 4
 
 
 class Copier:
@@ -39,6 +42,8 @@ class Copier:
         self._leadership = leadership
         self._clock = clock
         self._metrics = metrics
+        self.kept: tuple[str, ...] = ()
+        """What was overwritten although somebody else had written it, and where a record of it is; the last ones."""
 
     async def write(self, tracked: Tracked, look: Look, action: Action) -> Object:
         """Bring the copy to what is wanted; return it as the API server has it then.
@@ -113,16 +118,28 @@ class Copier:
         if metadata.get("managedFields"):
             namespace, name = str(metadata.get("namespace", "")), metadata["name"]
             target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
+        if action.keep_loser:
+            target = await self._keep(cluster, resource, target, action)
         found = marks.read_marks(target)
         if found is not None and found.missing_since is not None:
             target = await self._patched(cluster, resource, target, marks.revive_patch())
         if action.removal is not None:
             target = await self._patched(cluster, resource, target, action.removal)
-        identified = _identified(body, target)
-        if tracked.kind.group_kind in SLEEPERS:
-            # A failover may have woken it since it was looked at: it must not be put to sleep again.
-            identified["metadata"]["resourceVersion"] = target["metadata"]["resourceVersion"]
-        return await cluster.apply(resource, identified, force=action.force)
+        # What is lost by it stands in the record in exactly this version: a later one is not to be lost with it.
+        # And a failover may have woken a workload since it was looked at: it must not be put to sleep again.
+        exact = action.keep_loser or tracked.kind.group_kind in SLEEPERS
+        return await cluster.apply(resource, _identified(body, target, version=exact), force=action.force)
+
+    async def _keep(self, cluster: CopyCluster, resource: Resource, target: Object, action: Action) -> Object:
+        """Make a record of what is about to be overwritten, as the API server has it; return it."""
+        metadata, region = target["metadata"], self._way.target.region
+        whole = await cluster.get(resource, str(metadata.get("namespace", "")), metadata["name"])
+        if any(whole["metadata"][name] != metadata[name] for name in ("uid", "resourceVersion")):
+            raise ConflictError(f"{metadata['name']} has changed since it was looked at")
+        where = await keep(cluster, whole, policy_uid=self._spec.uid, reason=action.reason, now=self._clock.wall())
+        what = f"{resource.kind}/{metadata['name']}: what it said in {region} is kept in {where}"
+        self.kept = (*self.kept, f"{what} ({action.reason}: {action.message})"[:512])[-MAX_KEPT:]
+        return whole
 
     async def _patch(self, tracked: Tracked, target: Object, change: Object) -> None:
         cluster = await self._access.cluster(self._way.target.region)
@@ -155,6 +172,7 @@ class Copier:
         return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
 
 
-def _identified(body: Object, target: Object) -> Object:
-    """The body, for exactly this object."""
-    return {**body, "metadata": {**body["metadata"], "uid": target["metadata"]["uid"]}}
+def _identified(body: Object, target: Object, *, version: bool = False) -> Object:
+    """The body, for exactly this object, and on request for exactly this version of it."""
+    names = ("uid", "resourceVersion") if version else ("uid",)
+    return {**body, "metadata": {**body["metadata"], **{name: target["metadata"][name] for name in names}}}

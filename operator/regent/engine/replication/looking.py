@@ -21,7 +21,7 @@ from regent.domain.replication.kinds import (
     VOLUME_REPLICATION,
 )
 from regent.domain.replication.marks import ours
-from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector
+from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector, Standby
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.normalise import skip_reason
 from regent.domain.replication.plan import Action, copy_hash, decide_object
@@ -157,7 +157,7 @@ class Looker:
             ValueError: a transform does not fit the object.
         """
         tracked, source, target = self._tracked[key.resource], self.source(key), self.target(key)
-        if source is not None and target is not None and self._unchanged(key, source, target):
+        if source is not None and target is not None and self._unchanged(tracked, key, source, target):
             return None
         if source is not None and not self._selects(tracked, source):
             source = None
@@ -230,12 +230,13 @@ class Looker:
                 is_there[key.name] = seen.copied_hash if seen is not None and fresh else "not looked at"
         return should, is_there
 
+    def elsewhere(self, key: ItemKey) -> bool:
+        """Whether the object is selected and has its place in other regions: no copy here is no loss."""
+        tracked, source = self._tracked[key.resource], self.source(key)
+        return source is not None and _in(tracked, source) and not self._chosen(tracked.kind, source)
+
     def _selects(self, tracked: Tracked, source: Object) -> bool:
-        return (
-            not source["metadata"].get("deletionTimestamp")
-            and any(selected(source, selector) for selector in tracked.selectors)
-            and self._chosen(tracked.kind, source)
-        )
+        return _in(tracked, source) and self._chosen(tracked.kind, source)
 
     def _refusal(self, tracked: Tracked, source: Object) -> str:
         """Why an object that is selected is not copied: "" when it is."""
@@ -243,8 +244,8 @@ class Looker:
             return tracked.target.problem or "the target does not know the kind"
         return self._denied(source["metadata"].get("labels") or {})
 
-    def _unchanged(self, key: ItemKey, source: Object, target: Object) -> bool:
-        if self._outcomes.get(key) is not Outcome.IN_SYNC:
+    def _unchanged(self, tracked: Tracked, key: ItemKey, source: Object, target: Object) -> bool:
+        if self._outcomes.get(key) is not Outcome.IN_SYNC or not self._chosen(tracked.kind, source):
             return False
         seen = self._seen.get(key)
         return seen is not None and (seen.source_version, seen.target_version) == (_version(source), _version(target))
@@ -258,7 +259,25 @@ class Looker:
             transformer=self._transformer,
             include_status=tracked.include_status,
             target=target,
+            autoscaled=self._autoscaled(tracked, source),
         )
+
+    def _autoscaled(self, tracked: Tracked, source: Object) -> bool:
+        """Whether an autoscaler sets the replicas of a workload that runs in both regions: each has its own then."""
+        if self._spec.standby is not Standby.RUNNING or tracked.kind not in (DEPLOYMENT, STATEFUL_SET):
+            return False
+        wanted = (tracked.kind.kind, source["metadata"]["name"])
+        scalers = (item.source for item in self._tracked.values() if item.kind == AUTOSCALER)
+        references = (
+            (obj.get("spec") or {}).get("scaleTargetRef") or {} for scaler in scalers for _, obj in scaler.items()
+        )
+        return any((reference.get("kind"), reference.get("name")) == wanted for reference in references)
+
+
+def _in(tracked: Tracked, source: Object) -> bool:
+    """Whether any selection of the policy takes the object."""
+    gone = source["metadata"].get("deletionTimestamp")
+    return not gone and any(selected(source, selector) for selector in tracked.selectors)
 
 
 def _version(obj: Object | None) -> str:

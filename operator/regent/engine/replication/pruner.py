@@ -71,6 +71,7 @@ class Pruner:
             source=SourceView(complete=complete, healthy=source_healthy),
             now=self._clock.wall(),
             deleted={self._key(key) for key in link.deleted},
+            elsewhere={self._key(key) for key in link.looker.standing(Outcome.ORPHANED) if link.looker.elsewhere(key)},
         )
 
     async def _carry_out(self, plan: PrunePlan) -> None:

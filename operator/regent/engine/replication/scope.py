@@ -124,7 +124,7 @@ def _problem(
 def _unsupported(spec: ReplicationSpec) -> str:
     """What the policy asks for and is not done yet: doing the rest of it would be something else than is wanted."""
     asked = {
-        f"strategy {spec.strategy.value}": spec.strategy is not Strategy.FULL,
+        "strategy Local": spec.strategy is Strategy.LOCAL,
         "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
     }
     return ", ".join(name for name, is_asked in asked.items() if is_asked)

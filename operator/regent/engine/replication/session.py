@@ -22,6 +22,7 @@ from regent.engine.replication.looking import Looker, Tracked
 from regent.engine.replication.pace import Paces
 from regent.engine.replication.ports import Access, Reflectors, Transforms
 from regent.engine.replication.scope import Denied
+from regent.engine.replication.spread import Chosen, Spread
 from regent.engine.replication.syncing import Syncing
 from regent.engine.resources import Resource
 
@@ -122,7 +123,7 @@ class Sessions:
         """
         source = ways[0][0].source_region
         kinds = {kind: await self._served(source, kind) for kind in kinds_of_spec(spec)}
-        session = Session(spec, self._tasks, self._reflectors)
+        session = Session(spec, self._tasks, self._reflectors, clock=self._clock)
         for way, denied in ways:
             tracked = {
                 resource: Tracked(
@@ -139,7 +140,9 @@ class Sessions:
             }
             session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
             known = remembered.get(way.target.region, Remembered())
-            session.targets.append(self._syncing(spec, way, tracked, denied, known=known, changed=changed))
+            chosen = session.spread.chosen(way.target.region)
+            link = self._syncing(spec, way, tracked, denied, chosen=chosen, known=known, changed=changed)
+            session.targets.append(link)
         return session
 
     def _syncing(
@@ -149,6 +152,7 @@ class Sessions:
         tracked: Mapping[Resource, Tracked],
         denied: Denied,
         *,
+        chosen: Chosen,
         known: Remembered,
         changed: Callable[[], None],
     ) -> Syncing:
@@ -156,7 +160,7 @@ class Sessions:
             spec,
             way,
             tracked,
-            looker=Looker(spec, way, tracked, transformer=self._transforms.apply, denied=denied),
+            looker=Looker(spec, way, tracked, transformer=self._transforms.apply, denied=denied, chosen=chosen),
             pace=self._paces.of(way.target.region),
             copier=Copier(
                 spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics
@@ -190,8 +194,10 @@ class Sessions:
 class Session:
     """The links of one policy. Whoever made it owes a `close`."""
 
-    def __init__(self, spec: ReplicationSpec, tasks: LinkTasks, reflectors: Reflectors) -> None:
+    def __init__(self, spec: ReplicationSpec, tasks: LinkTasks, reflectors: Reflectors, *, clock: Clock) -> None:
         self.spec = spec
+        self.spread = Spread(spec)
+        self._clock = clock
         self.targets: list[Syncing] = []
         self.unserved: tuple[str, ...] = ()
         """Kinds that the policy names and the source does not serve."""
@@ -204,6 +210,13 @@ class Session:
             syncing.link.start()
             self._tasks.start(syncing.link)
 
+    def spread_out(self) -> None:
+        """See which targets can be used, and have objects looked at anew whose place has changed by that."""
+        answers = {syncing.link.way.target.region: _answers(syncing.link) for syncing in self.targets}
+        if self.spread.visit(answers, now=self._clock.monotonic()):
+            for syncing in self.targets:
+                syncing.link.look_at_everything()
+
     async def close(self) -> None:
         """End all links; what they have written stays."""
         for syncing in self.targets:
@@ -212,6 +225,15 @@ class Session:
             for item in syncing.link.tracked.values():
                 self._reflectors.release(item.source)
                 self._reflectors.release(item.target)
+
+
+def _answers(link: Link) -> bool | None:
+    """Whether the link's target can be used; None while that is not known. By its watches, which go on whether or not
+    anything is to be written there."""
+    if any(item.target.problem and not item.target.absent for item in link.tracked.values()):
+        return False
+    ready = all(item.target.complete or item.target.absent for item in link.tracked.values())
+    return True if ready else None
 
 
 UNREACHABLE = (ClusterError, PromotionProblemError)

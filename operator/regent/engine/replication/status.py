@@ -160,6 +160,7 @@ def _errors(syncing: Syncing) -> list[str]:
         syncing.pass_problem,
         syncing.pruner.blocked,
         syncing.pruner.problem,
+        *link.copier.kept,
         *sorted(reflections),
     ]
     found = [text for text in dict.fromkeys(general) if text] + link.looker.messages()
