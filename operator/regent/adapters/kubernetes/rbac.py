@@ -35,11 +35,8 @@ PASSED_ON = frozenset(
         "engine/resync.py",
         "adapters/promotion/objects.py",
         "engine/replication/copier.py",
-<<<<<<< HEAD
         "engine/replication/farewell.py",
-=======
         "engine/replication/losers.py",
->>>>>>> 1bcdf04 (Replication: Partial and Sharded; what is overwritten on purpose is kept as a record in its region)
         "engine/replication/runs.py",
         "engine/replication/session.py",
     }

@@ -185,11 +185,7 @@ class ReplicationReconciler:
         busy, waits = False, [CALM]
         for syncing in session.targets:
             link = syncing.link
-<<<<<<< HEAD
-            link.paused = scope.paused or self._standing_still(spec, link.way)
-=======
-            link.paused = scope.paused or frozen(spec, self._store) or self._target_paused(link.way) or unsettled
->>>>>>> 1bcdf04 (Replication: Partial and Sharded; what is overwritten on purpose is kept as a record in its region)
+            link.paused = scope.paused or self._standing_still(spec, link.way) or unsettled
             if not link.paused:
                 link.wake()
             pruned = await syncing.pruner.visit(source_healthy=self._healthy(link.way.source_region))
