@@ -312,3 +312,70 @@ def test_force_goes_to_a_region_that_does_not_answer(make_scene: MakeScene) -> N
     say(scene, force=True)
     phase(scene, "Succeeded")
     assert (scene.active(), scene.status()["activeRegion"]) == ([central], central)
+
+
+def test_a_graceful_move_loses_no_request_and_stops_the_old_side_last(make_scene: MakeScene) -> None:
+    scene = make_scene("west", "central")
+    west, central = scene.names
+    roles = Roles(west, [central])
+    with serving(roles):
+        scene.apply_regions()
+        steps = [step(roles, "web", data="None")]
+        scene.apply_policy(
+            promotion={"steps": steps}, transition={"type": "Graceful", "drain": "2s"}, safety={"cooldown": "1s"}
+        )
+        scene.wait_adopted()
+        with scene.client(rate=100) as clients:
+            first = clients.wait_served_by(west, timeout=30)
+            ask(scene)
+            clients.wait_served_by(central, timeout=30, since=first.sent)
+            status = phase(scene, "Succeeded")
+            timeline = clients.timeline()
+    assert timeline.lost == 0, timeline.failures
+    assert roles.done == [f"promote {central}", f"demote {west}"]
+    ended = {item["name"]: item.get("completionTime", "") for item in status["steps"]}
+    times = {name: datetime.fromisoformat(ended[name]) for name in ("Shift", "Isolate")}
+    assert times["Isolate"] - times["Shift"] >= timedelta(seconds=2), "requests in flight have their time"
+    words = ("Ready", "Accepted", "Approved", "Fenced", "Promoted", "TrafficShifted", "Reprotected")
+    assert sorted(item["type"] for item in status["conditions"]) == sorted([*words, "Succeeded", "Complete"])
+
+
+def test_a_run_that_is_deleted_half_way_is_ended_first(make_scene: MakeScene) -> None:
+    scene = make_scene("west", "central")
+    west, central = scene.names
+    roles = Roles(west, [central])
+    with serving(roles):
+        scene.apply_regions()
+        scene.apply_policy(promotion={"steps": [step(roles, data="None", timeout="10m")]}, safety={"cooldown": "1s"})
+        scene.wait_adopted()
+        roles.stuck.add(central)
+        ask(scene)
+        status_when(scene, lambda status: "1 Promote/db" in states(status), what="the promotion")
+        scene.cluster.api.delete(scene.path("failovers", "move"))
+        scene.cluster.api.delete(scene.path("failoverpolicies", scene.app))
+        assert run_of(scene)["metadata"]["finalizers"] == ["regent.dev/run"]
+        assert scene.policy()["metadata"]["finalizers"] == ["regent.dev/run"]
+        roles.roles[central] = "Active"
+        gone = lambda: not scene.runs() and not scene.objects("failoverpolicies")  # noqa: E731
+        eventually(gone, what="both to go once the run has ended", timeout=LONG)
+    assert (roles.active(), scene.active()) == ([central], [central])
+
+
+def test_a_drill_says_what_would_not_work_and_changes_nothing(make_scene: MakeScene) -> None:
+    scene = make_scene("west", "central")
+    west, central = scene.names
+    roles = Roles(west, [central])
+    with serving(roles):
+        scene.apply_regions()
+        scene.apply_policy(promotion={"steps": [step(roles)]}, safety={"cooldown": "1s"})
+        scene.wait_adopted()
+        before = scene.route()["metadata"]["resourceVersion"]
+        ask(scene, "good", type="Drill")
+        assert condition(phase(scene, "Succeeded", name="good"), "Succeeded")["reason"] == "DrillPassed"
+        roles.roles[central] = "Changing"
+        ask(scene, "bad", type="Drill")
+        failed = condition(phase(scene, "Failed", name="bad"), "Succeeded")
+    assert failed["reason"] == "DrillFailed"
+    assert f"db is Changing in {central}, not Standby" in failed["message"]
+    assert (roles.done, scene.active(), scene.status()["epoch"]) == ([], [west], 1)
+    assert scene.route()["metadata"]["resourceVersion"] == before

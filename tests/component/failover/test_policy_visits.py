@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 
@@ -296,7 +297,8 @@ async def test_a_required_replication_policy_that_is_not_there_holds_the_policy_
     assert any("ReplicationLag" in reason for reason in rows[US]["reasons"])
 
 
-async def test_old_runs_are_pruned(world: World) -> None:
+async def test_old_runs_are_pruned(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="regent.audit")
     world.cluster.put(FAILOVER_POLICIES, policy(historyLimit=2, safety={"cooldown": "0s"}))
     await world.visit()
     for turn in range(4):
@@ -307,6 +309,9 @@ async def test_old_runs_are_pruned(world: World) -> None:
         await world.visit()
     assert [run["metadata"]["name"] for run in world.runs()] == ["turn-2", "turn-3"]
     assert world.status()["totals"]["succeeded"] == 4
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "regent.audit"]
+    told = [(line["failover"], line["from"], line["to"], line["phase"], line["epoch"]) for line in lines]
+    assert told == [("shop/turn-0", EU, US, "Succeeded", 2), ("shop/turn-1", US, EU, "Succeeded", 3)]
 
 
 async def test_a_recovering_region_is_taken_only_when_nothing_better_exists(world: World) -> None:
