@@ -1,12 +1,12 @@
 ##@ Benchmarks
 # Each prints tables and writes .cache/bench/<name>.json; docs/benchmarks.md says what they measure. Need root (network
 # namespaces), and a quiet machine for figures that mean something.
-BENCHES := failover steps idle scale storm database
+BENCHES := failover steps idle scale storm database replication
 BENCH_ARGS ?=
 
 .PHONY: bench
 bench: $(addprefix bench-,$(BENCHES)) ## Run all benchmarks (about 20 minutes)
 
 .PHONY: $(addprefix bench-,$(BENCHES))
-$(addprefix bench-,$(BENCHES)): bench-%: setup ## Run one: bench-failover, -steps, -idle, -scale, -storm, -database (BENCH_ARGS=...)
+$(addprefix bench-,$(BENCHES)): bench-%: setup ## Run one: bench-failover, -steps, -idle, -scale, -storm, -database, -replication (BENCH_ARGS=...)
 	@$(BIN)/python -m tests.perf.$*_bench $(BENCH_ARGS)
