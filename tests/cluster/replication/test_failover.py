@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -132,3 +133,37 @@ def test_a_run_waits_for_what_cannot_be_copied(bench: Bench) -> None:
     assert "the last changes are being copied" in str(ended["attempts"])
     bench.until(lambda: bench.failover_status().get("activeRegion") == EU, "the old region, active as before")
     assert bench.data(US, "settings") is None
+
+
+def test_a_region_that_is_lost_is_left_and_what_it_alone_had_is_kept(bench: Bench) -> None:
+    """Fails when the copies do not wake without their source, or a write that never was copied is lost unseen."""
+    bench.config_map(EU, "settings", {"color": "red"})
+    bench.apply(EU, deployment("web", 3))
+    bench.policy(
+        source={"followPolicy": "shop"},
+        targets=[{"region": EU}, {"region": US}],
+        resources=[{"category": "Config"}, {"category": "Workload"}],
+    )
+    failover_policy(bench, mode="Automatic", replicationPolicyRefs=[{"name": "shop", "gate": "Advisory"}])
+    bench.in_state("InSync")
+    bench.operator.stop(signal.SIGKILL)
+    bench.config_map(EU, "settings", {"color": "never copied"})
+    bench.planes[EU].stop_apiserver(how=signal.SIGKILL)
+    try:
+        bench.operator.start()
+        bench.until(
+            lambda: bench.failover_status().get("activeRegion") == US and not bench.failover_status().get("operation"),
+            "the failover",
+            within=120,
+            show=bench.failover_status,
+        )
+        assert workload(bench, US)[0] == 3
+        assert bench.data(US, "settings") == {"color": "red"}
+    finally:
+        bench.planes[EU].start_apiserver()
+    bench.until(lambda: workload(bench, EU)[0] == 0, "the old side asleep", within=120)
+    bench.until(lambda: bench.data(EU, "settings") == {"color": "red"}, "what the new side has")
+    assert workload(bench, US)[0] == 3
+    maps = bench.planes[EU].api.get(bench.path("configmaps"))["items"]
+    kept = [item for item in maps if item["metadata"]["name"].startswith("regent-kept-")]
+    assert any("never copied" in str(item) for item in kept)
