@@ -21,8 +21,7 @@ class JsonPatches:
                 changed = jsonpatch.apply_patch(changed, [dict(operation)], in_place=True)
             except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
                 if operation.get("op") != "remove":
-                    path = str(operation.get("path"))[:256]
-                    raise ValueError(
-                        f"the transform {operation.get('op')} of {path} does not fit: {error}"[:512]
-                    ) from error
+                    # Without the library's words: they quote the object, which may be a Secret.
+                    what = f"{operation.get('op')} of {operation.get('path')}"[:300]
+                    raise ValueError(f"the transform does not fit: {what}") from error
         return cast(Object, changed)
