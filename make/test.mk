@@ -27,8 +27,9 @@ CRASH ?= all
 
 .PHONY: test-crash
 test-crash: setup system-packages tools ## The leader dies at every boundary of every run, not only in a sample (CRASH=5: of five each)
-	@REGENT_CRASH=$(CRASH) $(PYTEST) tests/e2e/crash -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
-	@$(BIN)/python -m tests.e2e.crash.report
+	@rm -rf .cache/crash
+	@code=0; REGENT_CRASH=$(CRASH) $(PYTEST) tests/e2e/crash -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q || code=$$?; \
+	$(BIN)/python -m tests.e2e.crash.report; exit $$code
 
 ROUNDS ?= 20
 .PHONY: test-database

@@ -59,6 +59,8 @@ class Hold:
         self._header = (header, value)
         self._once = threading.Lock()
         self._may_go = threading.Event()
+        self.agent = ""
+        """User-Agent of who sent it, once it is caught."""
         self.caught = threading.Event()
         """Set when the request has arrived."""
         self.answered = threading.Event()
@@ -71,7 +73,10 @@ class Hold:
     def catches(self, headers: Mapping[str, str]) -> bool:
         """Whether it is this request; True only once."""
         name, value = self._header
-        return headers.get(name) == value and self._once.acquire(blocking=False)
+        if headers.get(name) != value or not self._once.acquire(blocking=False):
+            return False
+        self.agent = headers.get("User-Agent", "")
+        return True
 
     async def wait(self) -> None:
         """Keep the request until it may go on."""

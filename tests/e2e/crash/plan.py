@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.e2e.crash.flavours import Flavour
 from tests.e2e.crash.theatre import Played
 
 WANTED = os.environ.get("REGENT_CRASH", "")
@@ -21,13 +24,25 @@ LEASE = int(os.environ.get("REGENT_CRASH_LEASE", "5"))
 REPORTS = Path(__file__).parents[3] / ".cache" / "crash"
 
 
+def by_chance(boundary: str) -> bool:
+    """Whether a run comes to this boundary only where something was not there yet when it looked."""
+    return "seen Waiting" in boundary or "journal Accept" in boundary
+
+
 def sample(boundaries: Sequence[str], name: str, *, count: int) -> Sequence[str]:
     """The boundaries to play: `count` in `make test`, else as many as are wanted."""
     if WANTED == "all":
         return boundaries
-    count = min(int(WANTED or count), len(boundaries))
-    chosen = set(random.Random(f"{SEED} {name}").sample(range(len(boundaries)), count))
-    return [boundary for place, boundary in enumerate(boundaries) if place in chosen]
+    sure = [boundary for boundary in boundaries if not by_chance(boundary)]
+    chosen = random.Random(f"{SEED} {name}").sample(range(len(sure)), min(int(WANTED or count), len(sure)))
+    return [sure[place] for place in sorted(chosen)]
+
+
+def needs_members(items: Sequence[pytest.Item]) -> bool:
+    """Whether any of these tests plays a kind of run with member clusters."""
+    specs = [getattr(item, "callspec", None) for item in items]
+    flavours = [spec.params.get("flavour") for spec in specs if spec is not None]
+    return any(isinstance(flavour, Flavour) and flavour.members for flavour in flavours)
 
 
 def settings() -> dict[str, str]:

@@ -14,14 +14,12 @@ import pytest
 
 from tests.e2e.conftest import Stage
 from tests.e2e.crash.flavours import FLAVOURS, GRADUALLY, PROMOTED, UNPLANNED, Flavour
-from tests.e2e.crash.plan import LEASE, WHOLE, Report, sample, settings
+from tests.e2e.crash.plan import LEASE, WHOLE, Report, by_chance, needs_members, sample, settings
 from tests.e2e.crash.theatre import BEFORE, Played, Theatre, Wake
 
 MORE = 10.0
 """Seconds that a crash may cost, with the default lease of 5 s."""
 TRIES = 3
-WAITING = "seen Waiting"
-"""Whether a step is looked at while it waits depends on the machine: such a boundary may be missed."""
 HARDEST = {
     GRADUALLY: "Shift/60: write HTTPRoute, before",
     PROMOTED: "Promote/web: write Deployment, before",
@@ -33,8 +31,11 @@ pytestmark = pytest.mark.timeout(7200 if WHOLE else 400)
 
 
 @pytest.fixture(scope="module")
-def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    with Theatre(stage, tmp_path_factory.mktemp("theatre"), settings=settings()) as made:
+def theatre(
+    stage: Stage, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Theatre]:
+    members = needs_members(request.session.items)
+    with Theatre(stage, tmp_path_factory.mktemp("theatre"), settings=settings(), members=members) as made:
         yield made
 
 
@@ -50,15 +51,18 @@ def test_a_run_ends_the_same_wherever_its_leader_dies(flavour: Flavour, theatre:
 
 
 def _killed(theatre: Theatre, flavour: Flavour, boundary: str) -> Played:
+    more, found = 0.0, None
     for _ in range(TRIES):
         played = theatre.killed_at(flavour, boundary)
-        if played.hit:
-            break
-    assert played.hit or WAITING in boundary, f"the leader never came to {boundary!r}"
-    if WHOLE and LEASE == 5:
+        found = played if played.hit else found
         more = played.seconds - theatre.whole(flavour).seconds
+        # Other work on the machine makes a play slower, never faster: what it can do once is what it does.
+        if played.hit and more <= MORE:
+            break
+    assert found is not None or by_chance(boundary), f"the leader never came to {boundary!r}"
+    if WHOLE and LEASE == 5:
         assert more <= MORE, f"took {more:.1f} s more than the undisturbed run"
-    return played
+    return found or played
 
 
 @pytest.mark.parametrize("flavour", tuple(HARDEST), ids=lambda flavour: flavour.name)
@@ -82,7 +86,7 @@ def _overlapped(theatre: Theatre, flavour: Flavour, boundary: str, wake: Wake) -
         played = theatre.overlapped_at(flavour, boundary, wake=wake)
         if played.hit:
             break
-    assert played.hit or WAITING in boundary, f"the leader never came to {boundary!r}"
+    assert played.hit or by_chance(boundary), f"the leader never came to {boundary!r}"
     if played.hit and boundary.endswith(BEFORE):
         assert played.late, "a write was to be on its way"
     if wake is not Wake.AT_ONCE:

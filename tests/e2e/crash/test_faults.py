@@ -17,7 +17,7 @@ from testbed.operator import Faults, OneTrouble, Storm, Trouble, Write
 from testbed.scene import Scene
 from tests.e2e.conftest import Stage
 from tests.e2e.crash.flavours import GRADUALLY, PROMOTED, PROMOTED_UNPLANNED, UNPLANNED, Flavour
-from tests.e2e.crash.plan import SEED, WANTED, WHOLE, Report, settings
+from tests.e2e.crash.plan import SEED, WANTED, WHOLE, Report, needs_members, settings
 from tests.e2e.crash.theatre import BEFORE, Played, Theatre
 
 RESYNC = {"watch.resyncInterval": "5s"}
@@ -30,9 +30,11 @@ pytestmark = pytest.mark.timeout(7200 if WHOLE else 400)
 
 
 @pytest.fixture(scope="module")
-def theatre(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
-    options = {**settings(), **RESYNC}
-    with Theatre(stage, tmp_path_factory.mktemp("theatre"), settings=options, members=WHOLE) as made:
+def theatre(
+    stage: Stage, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Theatre]:
+    options, members = {**settings(), **RESYNC}, WHOLE and needs_members(request.session.items)
+    with Theatre(stage, tmp_path_factory.mktemp("theatre"), settings=options, members=members) as made:
         yield made
 
 

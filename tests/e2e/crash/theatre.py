@@ -121,8 +121,7 @@ class Theatre:
     def scene(self, flavour: Flavour) -> Iterator[Scene]:
         """A scene at rest, with two replicas that are ready."""
         self.prepare(flavour)
-        for member in self.replicas:
-            self.bounds(member).recall()
+        self._recall()
         scene, made = self._next.pop(flavour).result()
         try:
             self._wait_staffed()
@@ -140,13 +139,16 @@ class Theatre:
         may go wrong) is started again, as a kubelet would."""
 
         def staffed() -> bool:
-            for member in self.replicas:
-                if not member.running:
-                    member.start()
+            self._staff()
             ready = all(member.fetch("/readyz")[0] == 200 for member in self.replicas)
             return ready and any(member.leads() for member in self.replicas)
 
         eventually(staffed, what="two replicas and a leader", timeout=120)
+
+    def _staff(self) -> None:
+        for member in self.replicas:
+            if not member.running:
+                member.start()
 
     def _make(self, flavour: Flavour) -> tuple[Scene, ExitStack]:
         with ExitStack() as stack:
@@ -189,13 +191,12 @@ class Theatre:
         """
         expected = self.whole(flavour).ledger
         with self.scene(flavour) as scene:
-            leader = self.replicas.leader()
             ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
-            self.bounds(leader).order(scene.namespace, boundary, End.KILL)
+            self._order(scene, boundary, End.KILL)
             flavour.begin(scene)
             self.prepare(flavour)
-            hit = self._died(leader, scene)
-            scene.wait_run(timeout=DEADLINE)
+            hit = self._died(scene)
+            self._wait_over(scene)
             seconds = time.monotonic() - began
             return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=hit)
 
@@ -211,54 +212,57 @@ class Theatre:
         """
         expected = self.whole(flavour).ledger
         with self.scene(flavour) as scene:
-            sleeper = self.replicas.leader()
-            [other] = [member for member in self.replicas if member is not sleeper]
-            ledger, began, sleeping = Ledger.open(scene, self._planes(flavour)), time.monotonic(), agent(sleeper.pid)
+            ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
             stop = self._in_flight if boundary.endswith(BEFORE) else self._standing
-            with stop(scene, sleeper, boundary) as stopped:
+            with stop(scene, boundary) as stopped:
                 flavour.begin(scene)
                 eventually(lambda: stopped() or _over(scene), what="the boundary", timeout=DEADLINE, poll=0.01)
-                if not stopped():
+                sleeper = stopped()
+                if sleeper is None:
                     return Played(ledger=self.settled(ledger, expected), seconds=time.monotonic() - began, hit=False)
                 sleeper.freeze()
-                self._wait_overtaken(scene, other, boundary, wake)
+                sleeping = agent(sleeper.pid)
+                self._wait_overtaken(scene, sleeper, boundary, wake)
                 before = len(self._answers(sleeping))
             sleeper.thaw()
-            code = sleeper.wait_ended(timeout=30)
-            sleeper.start()
+            code = sleeper.wait_ended(timeout=60)
             assert code == LOST_LEASE, f"the old leader ended with {code}:\n{sleeper.tail()}"
-            scene.wait_run(timeout=DEADLINE)
+            self._wait_over(scene)
             seconds = time.monotonic() - began
             late = self._answers(sleeping)[before:]
             return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=True, late=late)
 
     @contextmanager
-    def _standing(self, scene: Scene, sleeper: OperatorProcess, boundary: str) -> Iterator[Callable[[], bool]]:
-        """Stop the process at the boundary."""
-        bounds = self.bounds(sleeper)
-        bounds.order(scene.namespace, boundary, End.STOP)
+    def _standing(self, scene: Scene, boundary: str) -> Iterator[Callable[[], OperatorProcess | None]]:
+        """Stop the process that comes to the boundary."""
+        self._order(scene, boundary, End.STOP)
         try:
-            yield lambda: not bounds.pending
+            yield self._obeyed
         finally:
-            bounds.recall()
+            self._recall()
 
     @contextmanager
-    def _in_flight(self, scene: Scene, sleeper: OperatorProcess, boundary: str) -> Iterator[Callable[[], bool]]:
+    def _in_flight(self, scene: Scene, boundary: str) -> Iterator[Callable[[], OperatorProcess | None]]:
         """Keep the write on its way; at the end it arrives."""
         hold = Hold(HEADER, f"{scene.namespace} {boundary.removesuffix(BEFORE)}")
         for proxy in self.proxies:
             proxy.hold = hold
+
+        def sender() -> OperatorProcess | None:
+            return next((member for member in self.replicas if hold.agent == agent(member.pid)), None)
+
         try:
-            yield hold.caught.is_set
+            yield sender
         finally:
             for proxy in self.proxies:
                 proxy.hold = None
             hold.release()
             assert not hold.caught.is_set() or hold.answered.wait(timeout=30), "the late write was not answered"
 
-    def _wait_overtaken(self, scene: Scene, other: OperatorProcess, boundary: str, wake: Wake) -> None:
+    def _wait_overtaken(self, scene: Scene, sleeper: OperatorProcess, boundary: str, wake: Wake) -> None:
         """Wait until the other leads; and (in the middle) until it has passed the point at which the first one stands,
         or (at the end) until the run is over."""
+        [other] = [member for member in self.replicas if member is not sleeper]
         eventually(other.leads, what="the other replica to lead", timeout=DEADLINE, poll=0.01)
         if wake is Wake.AT_ONCE:
             return
@@ -279,36 +283,57 @@ class Theatre:
         """Play one run in `scene` while the proxies before the API servers make `faults`, one set for each proxy; with
         `boundary`, its leader is killed there besides."""
         expected = self.whole(flavour).ledger
-        leader = self.replicas.leader()
         ledger, began = Ledger.open(scene, self._planes(flavour)), time.monotonic()
         if boundary:
-            self.bounds(leader).order(scene.namespace, boundary, End.KILL)
+            self._order(scene, boundary, End.KILL)
         for proxy, fault in zip(self.proxies, faults, strict=True):
             proxy.faults = fault
         try:
             flavour.begin(scene)
-            hit = bool(boundary) and self._died(leader, scene)
-            scene.wait_run(timeout=DEADLINE)
+            hit = bool(boundary) and self._died(scene)
+            self._wait_over(scene)
             seconds = time.monotonic() - began
         finally:
             for proxy in self.proxies:
                 proxy.faults = NoFaults()
         return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=hit)
 
-    def _died(self, leader: OperatorProcess, scene: Scene) -> bool:
-        """Wait until the leader has died of its order, and start it again as a kubelet would; False when the run is
-        over and it lives."""
-        bounds = self.bounds(leader)
-        eventually(
-            lambda: not bounds.pending or _over(scene), what="the end of the run, or its leader", timeout=DEADLINE
-        )
+    def _order(self, scene: Scene, boundary: str, end: End) -> None:
+        """Let whoever leads by then end at the boundary: on a busy machine a lease may be lost before."""
+        for member in self.replicas:
+            self.bounds(member).order(scene.namespace, boundary, end)
+
+    def _obeyed(self) -> OperatorProcess | None:
+        """The replica that has carried out its order."""
+        return next((member for member in self.replicas if not self.bounds(member).pending), None)
+
+    def _recall(self) -> None:
+        for member in self.replicas:
+            self.bounds(member).recall()
+
+    def _died(self, scene: Scene) -> bool:
+        """Wait until a leader has died of its order, and start it again as a kubelet would; False when the run is over
+        and it lives."""
+        what = "the end of the run, or of its leader"
+        eventually(lambda: self._obeyed() or _over(scene), what=what, timeout=DEADLINE, poll=0.02)
         with suppress(AssertionError):  # the last boundaries come after the end
-            eventually(lambda: not bounds.pending, what="the boundary", timeout=AFTERWARDS)
-        if bounds.recall():
+            eventually(self._obeyed, what="the boundary", timeout=AFTERWARDS)
+        victim = self._obeyed()
+        self._recall()
+        if victim is None:
             return False
-        leader.wait_ended(timeout=30)
-        leader.start()
+        victim.wait_ended(timeout=30)
+        victim.start()
         return True
+
+    def _wait_over(self, scene: Scene) -> None:
+        """Wait until the run is over and its policy free; who loses the lease meanwhile is started again."""
+
+        def over() -> bool:
+            self._staff()
+            return _over(scene)
+
+        eventually(over, what="the run to end", timeout=DEADLINE, poll=0.02)
 
     def settled(self, ledger: Ledger, expected: Json) -> Json:
         """Wait until the ledger is the expected one; verification and conditions come a little later than the end."""
