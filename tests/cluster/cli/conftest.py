@@ -80,7 +80,7 @@ class Desk:
         policy = manifests.policy(name, NAMES, namespace=self.namespace)
         policy["spec"] = {"topology": "ActivePassive", "regions": regions, "safety": {"cooldown": "1s"}, **spec}
         self.stage.cluster.apply(policy)
-        eventually(lambda: self.active(name), what="the policy to be adopted", timeout=15)
+        eventually(lambda: self.active(name), what="the policy to be adopted", timeout=60)
 
 
 @pytest.fixture

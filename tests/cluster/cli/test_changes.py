@@ -12,7 +12,7 @@ import pytest
 from testbed.scene import eventually
 from tests.cluster.cli.conftest import GROUP, Desk, delete
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def whole(desk: Desk) -> Iterator[Desk]:
             delete(desk.stage, desk.path(plural, item["metadata"]["name"]))
     desk.stage.regions["west"].heal()
     desk.run("region", "enable", "west")
-    eventually(lambda: health(desk, "west") == "Healthy", what="west to be healthy", timeout=20)
+    eventually(lambda: health(desk, "west") == "Healthy", what="west to be healthy", timeout=60)
 
 
 def health(desk: Desk, name: str) -> str:
@@ -39,7 +39,7 @@ def test_what_is_simulated_is_what_happens(whole: Desk) -> None:
     (foreseen,) = json.loads(asked.stdout)["policies"]
 
     whole.stage.regions["west"].kill()
-    eventually(lambda: whole.active() == foreseen["to"], what="the failover", timeout=15)
+    eventually(lambda: whole.active() == foreseen["to"], what="the failover", timeout=60)
     (run,) = eventually(
         lambda: [item for item in whole.runs() if item.get("status", {}).get("phase") == "Succeeded"],
         what="the run to end",
@@ -58,7 +58,7 @@ def test_what_is_simulated_is_what_happens(whole: Desk) -> None:
 
     # And back: the way home is offered once west answers again.
     whole.stage.regions["west"].heal()
-    eventually(lambda: health(whole, "west") == "Healthy", what="west to be healthy", timeout=20)
+    eventually(lambda: health(whole, "west") == "Healthy", what="west to be healthy", timeout=60)
     home = whole.run("region", "recover", "west", "-n", whole.namespace)
     assert home.returncode == 0, home.stderr
     assert f"regent failover execute central west --policy shop -n {whole.namespace} --type Failback" in home.stdout
@@ -87,7 +87,7 @@ def test_draining_moves_and_enabling_brings_back_into_service(whole: Desk) -> No
     for said in ("is now Drained", "was already Drained"):
         drained = whole.run("region", "drain", "west")
         assert said in drained.stdout, drained.stderr
-    eventually(lambda: whole.active() == "central", what="the switchover", timeout=15)
+    eventually(lambda: whole.active() == "central", what="the switchover", timeout=60)
     assert whole.run("region", "enable", "west").returncode == 0
     rows = whole.get("failoverpolicies", "shop")["status"]["candidates"]
     assert {row["region"] for row in rows} == {"west", "east"}
@@ -103,7 +103,7 @@ def test_shares_of_an_active_active_policy(desk: Desk) -> None:
         document = json.loads(desk.run("traffic", "get", "-o", "json").stdout)["items"][0]
         return [row["weightPercent"] for row in document["distribution"]] == [60, 30, 10]
 
-    eventually(decided, what="the shares to be carried out", timeout=20)
+    eventually(decided, what="the shares to be carried out", timeout=60)
     assert "nothing to change" in desk.run("traffic", "set", "west=60", "central=30", "east=10").stdout
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from testbed.controlplane import Cluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[3]
 Regent = Callable[..., subprocess.CompletedProcess[str]]

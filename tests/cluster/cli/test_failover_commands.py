@@ -12,7 +12,7 @@ import pytest
 from testbed.scene import eventually
 from tests.cluster.cli.conftest import Desk
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(300)]
 
 
 def test_a_move_there_and_back(desk: Desk) -> None:
@@ -149,7 +149,7 @@ def test_pruned_runs_are_counted_and_marked(desk: Desk) -> None:
     for source, to in (("west", "central"), ("central", "west")):
         moved = desk.run("failover", "execute", source, to)
         assert moved.returncode == 0, moved.stderr
-    eventually(lambda: len(desk.runs()) == 1, what="the first run to be pruned", timeout=10)
+    eventually(lambda: len(desk.runs()) == 1, what="the first run to be pruned", timeout=60)
     counted = json.loads(desk.run("failover", "analytics", "-o", "json").stdout)
     assert (counted["runs"]["succeeded"], counted["prunedRuns"]["succeeded"]) == (2, 1)
     assert "1 of them were pruned" in desk.run("failover", "analytics").stdout

@@ -15,7 +15,7 @@ import pytest
 from testbed.scene import eventually
 from tests.cluster.cli.conftest import Desk
 
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(300)]
 
 
 def shares(desk: Desk) -> dict[str, int]:
@@ -38,7 +38,7 @@ def begin_gradual(desk: Desk) -> str:
         at = any(step["name"] == "Shift/10" and step["state"] in ("Running", "Succeeded") for step in steps)
         return run if at else None
 
-    return str(eventually(stage, what="the first stage", timeout=30)["metadata"]["name"])
+    return str(eventually(stage, what="the first stage", timeout=60)["metadata"]["name"])
 
 
 def test_a_gradual_run_is_paused_resumed_and_taken_back(desk: Desk) -> None:
@@ -68,9 +68,9 @@ def test_an_override_moves_the_shares_and_its_end_restores_them(desk: Desk) -> N
     desk.put_policy()
     set_by_hand = desk.run("traffic", "set", "west=70", "central=30", "--for", "1h")
     assert set_by_hand.returncode == 0, set_by_hand.stderr
-    eventually(lambda: shares(desk) == {"west": 70, "central": 30, "east": 0}, what="the override", timeout=15)
+    eventually(lambda: shares(desk) == {"west": 70, "central": 30, "east": 0}, what="the override", timeout=60)
     assert desk.run("traffic", "set", "--clear").returncode == 0
-    eventually(lambda: shares(desk) == {"west": 100, "central": 0, "east": 0}, what="its end", timeout=15)
+    eventually(lambda: shares(desk) == {"west": 100, "central": 0, "east": 0}, what="its end", timeout=60)
 
 
 def test_ctrl_c_stops_the_following_and_not_the_run(desk: Desk) -> None:
@@ -84,7 +84,7 @@ def test_ctrl_c_stops_the_following_and_not_the_run(desk: Desk) -> None:
     name = run["metadata"]["name"]
     assert first.startswith(name), first
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=60)[1]
     assert process.returncode == 1
     assert f"{name} goes on. To stop it before it commits: regent failover cancel {name}" in said
     assert "Traceback" not in said
