@@ -28,7 +28,7 @@ from regent.domain.replication.plan import Action, copy_hash, decide_object
 from regent.domain.replication.selection import selected
 from regent.domain.replication.shape import Desired, Transformer, desired
 from regent.engine.ports import Object
-from regent.engine.replication.reflection import Reflection
+from regent.engine.replication.reflection import Name, Reflection
 from regent.engine.resources import Resource
 
 SLEEPERS = tuple(
@@ -143,6 +143,28 @@ class Looker:
         """The object of this name in the target."""
         return self._tracked[key.resource].target.get((self._namespace, key.name))
 
+    def tracked(self, key: ItemKey) -> Tracked:
+        """How the object's kind is tracked."""
+        return self._tracked[key.resource]
+
+    def there(self, resource: Resource) -> Iterator[tuple[Name, Object]]:
+        """Give all objects of a kind in the target's namespace, whoever's they are."""
+        return self._tracked[resource].target.items()
+
+    def remember(self, key: ItemKey, source: str, wanted: str, target: str, copied: str) -> None:
+        """Remember the hashes of both sides, and of which versions they are."""
+        self._seen[key] = _Seen(source, wanted, target, copied)
+
+    def hashes(self, key: ItemKey) -> tuple[str, str]:
+        """Return the hashes of both sides; of a version that was not looked at yet it is known only that it is none
+        of those."""
+        seen, unknown = self._seen.get(key), ("not looked at", "not looked at either")
+        if seen is None:
+            return unknown
+        left = seen.wanted_hash if seen.source_version == version_of(self.source(key)) else unknown[0]
+        right = seen.copied_hash if seen.target_version == version_of(self.target(key)) else unknown[1]
+        return left, right
+
     def keys(self, resource: Resource) -> set[ItemKey]:
         """All names of a kind that may concern the link: everything in the source, and our copies in the target."""
         tracked = self._tracked[resource]
@@ -157,7 +179,7 @@ class Looker:
             ValueError: a transform does not fit the object.
         """
         tracked, source, target = self._tracked[key.resource], self.source(key), self.target(key)
-        if source is not None and target is not None and self._unchanged(tracked, key, source, target):
+        if source is not None and target is not None and self.unchanged(tracked, key, source, target):
             return None
         if source is not None and not self._selects(tracked, source):
             source = None
@@ -177,14 +199,14 @@ class Looker:
         action = decide_object(wanted, target, spec=self._spec, link=self._way)
         if wanted is not None and source is not None:
             copied = copy_hash(wanted, target) if target is not None else ""
-            self._seen[key] = _Seen(_version(source), wanted.content_hash, _version(target), copied)
+            self._seen[key] = _Seen(version_of(source), wanted.content_hash, version_of(target), copied)
         return Look(key, source, target, wanted, action)
 
     def settle(self, look: Look) -> None:
         """The copy has been written and the API server found nothing to change: it is what it should be."""
         if look.wanted is not None:
             wanted = look.wanted.content_hash
-            self._seen[look.key] = _Seen(_version(look.source), wanted, _version(look.target), wanted)
+            self._seen[look.key] = _Seen(version_of(look.source), wanted, version_of(look.target), wanted)
         self.note(look.key, Outcome.IN_SYNC)
 
     def note(self, key: ItemKey, outcome: Outcome, message: str = "") -> None:
@@ -223,20 +245,20 @@ class Looker:
             outcome, seen = self._outcomes.get(key), self._seen.get(key)
             source, target = self.source(key), self.target(key)
             if source is not None and outcome not in (None, Outcome.UNWANTED, Outcome.ORPHANED):
-                fresh = seen is not None and seen.source_version == _version(source)
+                fresh = seen is not None and seen.source_version == version_of(source)
                 should[key.name] = seen.wanted_hash if seen is not None and fresh else "not looked at"
             if target is not None and ours(target, self._spec.uid) and outcome is not Outcome.ORPHANED:
-                fresh = seen is not None and seen.target_version == _version(target)
+                fresh = seen is not None and seen.target_version == version_of(target)
                 is_there[key.name] = seen.copied_hash if seen is not None and fresh else "not looked at"
         return should, is_there
 
     def elsewhere(self, key: ItemKey) -> bool:
         """Whether the object is selected and has its place in other regions: no copy here is no loss."""
         tracked, source = self._tracked[key.resource], self.source(key)
-        return source is not None and _in(tracked, source) and not self._chosen(tracked.kind, source)
+        return source is not None and selects(tracked, source) and not self._chosen(tracked.kind, source)
 
     def _selects(self, tracked: Tracked, source: Object) -> bool:
-        return _in(tracked, source) and self._chosen(tracked.kind, source)
+        return selects(tracked, source) and self._chosen(tracked.kind, source)
 
     def _refusal(self, tracked: Tracked, source: Object) -> str:
         """Why an object that is selected is not copied: "" when it is."""
@@ -244,11 +266,13 @@ class Looker:
             return tracked.target.problem or "the target does not know the kind"
         return self._denied(source["metadata"].get("labels") or {})
 
-    def _unchanged(self, tracked: Tracked, key: ItemKey, source: Object, target: Object) -> bool:
+    def unchanged(self, tracked: Tracked, key: ItemKey, source: Object, target: Object) -> bool:
+        """Whether nothing has changed on either side since the object was found to be in sync."""
         if self._outcomes.get(key) is not Outcome.IN_SYNC or not self._chosen(tracked.kind, source):
             return False
         seen = self._seen.get(key)
-        return seen is not None and (seen.source_version, seen.target_version) == (_version(source), _version(target))
+        versions = version_of(source), version_of(target)
+        return seen is not None and (seen.source_version, seen.target_version) == versions
 
     def _wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
         return desired(
@@ -274,11 +298,12 @@ class Looker:
         return any((reference.get("kind"), reference.get("name")) == wanted for reference in references)
 
 
-def _in(tracked: Tracked, source: Object) -> bool:
+def selects(tracked: Tracked, source: Object) -> bool:
     """Whether any selection of the policy takes the object."""
     gone = source["metadata"].get("deletionTimestamp")
     return not gone and any(selected(source, selector) for selector in tracked.selectors)
 
 
-def _version(obj: Object | None) -> str:
+def version_of(obj: Object | None) -> str:
+    """Return the object's version; "" without an object."""
     return "" if obj is None else str(obj["metadata"].get("resourceVersion", ""))

@@ -13,7 +13,7 @@ from typing import Any
 from regent.domain.conditions import Condition
 from regent.domain.labels import selects
 from regent.domain.placement import Locality, PlacementRule, judge
-from regent.domain.replication.model import Direction, ReplicationSpec, Strategy
+from regent.domain.replication.model import Direction, ReplicationSpec
 from regent.domain.replication.model import Link as Way
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
@@ -124,7 +124,6 @@ def _problem(
 def _unsupported(spec: ReplicationSpec) -> str:
     """What the policy asks for and is not done yet: doing the rest of it would be something else than is wanted."""
     asked = {
-        "strategy Local": spec.strategy is Strategy.LOCAL,
         "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
     }
     return ", ".join(name for name, is_asked in asked.items() if is_asked)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
 from regent.domain.replication.kinds import OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
-from regent.domain.replication.model import KindRef, ReplicationSpec
+from regent.domain.replication.model import KindRef, ReplicationSpec, Strategy
 from regent.domain.replication.model import Link as Way
 from regent.engine.ports import Clock, Leadership, Metrics
+from regent.engine.replication.comparing import Comparer
 from regent.engine.replication.copier import Copier
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Looker, Tracked
@@ -156,11 +157,12 @@ class Sessions:
         known: Remembered,
         changed: Callable[[], None],
     ) -> Syncing:
+        looks = Comparer if spec.strategy is Strategy.LOCAL else Looker
         link = Link(
             spec,
             way,
             tracked,
-            looker=Looker(spec, way, tracked, transformer=self._transforms.apply, denied=denied, chosen=chosen),
+            looker=looks(spec, way, tracked, transformer=self._transforms.apply, denied=denied, chosen=chosen),
             pace=self._paces.of(way.target.region),
             copier=Copier(
                 spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics

@@ -1,0 +1,99 @@
+"""Strategies between regions in memory, in no time: what moves when a target is lost, and what is only compared."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from regent.domain.errors import UnavailableError
+from regent.engine.resources import REGIONS
+from tests.fakes.copying import EU, US, CopyWorld, FakeCopyCluster
+
+pytestmark = pytest.mark.looptime
+AP = "ap"
+NAMES = [f"item-{number}" for number in range(20)]
+
+
+def held(world: CopyWorld, region: str) -> set[str]:
+    return {name for name in NAMES if world.data(region, name) is not None}
+
+
+async def test_shards_of_a_lost_target_move_and_come_back() -> None:
+    """Fails when an object is on no target that answers, when what is not lost moves, or when nothing moves back."""
+    world = CopyWorld()
+    world.clusters[AP] = FakeCopyCluster()
+    world.hub.put(REGIONS, {"metadata": {"name": AP}, "spec": {}, "status": {"health": "Healthy"}})
+    for name in NAMES:
+        world.put(EU, name, a="1")
+    prune = {"gracePeriod": "0s", "maxPercent": 0}
+    targets = [{"region": US}, {"region": AP}]
+    world.policy(strategy="Sharded", sharding={"replicas": 1}, targets=targets, prune=prune)
+    async with world.running():
+        await asyncio.sleep(10)
+        before = {region: held(world, region) for region in (US, AP)}
+        assert before[US] | before[AP] == set(NAMES)
+        assert before[US] and before[AP] and not before[US] & before[AP]
+        assert world.status["inSyncTargets"] == "2/2"
+        gone = UnavailableError("no answer")
+        world.clusters[US].down = gone
+        world.clusters[US].break_watches(gone)
+        await asyncio.sleep(60)
+        assert held(world, AP) == set(NAMES)
+        world.clusters[US].down = None
+        await asyncio.sleep(100)
+        assert held(world, AP) == set(NAMES), "it is not stable yet"
+        await asyncio.sleep(120)
+        assert {region: held(world, region) for region in (US, AP)} == before
+        assert world.status["inSyncTargets"] == "2/2"
+
+
+async def test_local_compares_and_writes_nothing() -> None:
+    """Fails when anything is written to a region, or when what differs is called in sync."""
+    world = CopyWorld()
+    for region in (EU, US):
+        world.put(region, "same", a="1")
+        world.put(region, "other", a=region)
+    world.put(EU, "here", a="1")
+    world.put(US, "there", a="1")
+    world.put(US, "kube-root-ca.crt", ca="x")
+    world.policy(strategy="Local")
+    async with world.running():
+        await asyncio.sleep(10)
+        row = world.status["targets"][0]
+        assert (row["state"], row["objects"]["inSync"], row["objects"]["conflicted"]) == ("OutOfSync", 1, 3)
+        texts = " ".join(row["errors"])
+        assert "other: says something else in us" in texts
+        assert "here: is not in us" in texts
+        assert "there: is not in eu" in texts
+        world.put(US, "other", a=EU)
+        world.put(US, "here", a="1")
+        world.put(EU, "there", a="1")
+        await asyncio.sleep(20)
+        assert (world.status["state"], world.status["objects"]) == ("InSync", 4)
+        world.put(US, "same", a="2")
+        await asyncio.sleep(5)
+        assert world.status["state"] == "OutOfSync"
+    verbs = {call[0] for cluster in world.clusters.values() for call in cluster.calls}
+    assert verbs <= {"get", "list", "ping", "watch"}, verbs
+
+
+async def test_what_runs_in_both_regions_keeps_the_replicas_that_its_autoscaler_sets() -> None:
+    """Fails when a copy that runs is scaled back to what the source has at the moment."""
+    from regent.engine.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS
+    from tests.fakes.replication import deployment, kinds, object_of
+
+    world = CopyWorld()
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    scaler = object_of(kinds.AUTOSCALER, "web", {"scaleTargetRef": reference, "minReplicas": 2, "maxReplicas": 9})
+    world.clusters[EU].put(HORIZONTAL_POD_AUTOSCALERS, scaler)
+    world.clusters[EU].put(DEPLOYMENTS, deployment(replicas=7))
+    world.policy(resources=[{"category": "Workload"}], standby="Running")
+    async with world.running():
+        await asyncio.sleep(10)
+        copy = world.clusters[US]._objects[DEPLOYMENTS]["shop", "web"]
+        assert "replicas" not in copy["spec"]
+        world.clusters[US].put(DEPLOYMENTS, {**copy, "spec": {**copy["spec"], "replicas": 3}})
+        await asyncio.sleep(10)
+        assert world.clusters[US]._objects[DEPLOYMENTS]["shop", "web"]["spec"]["replicas"] == 3
+        assert world.status["state"] == "InSync"
