@@ -119,6 +119,9 @@ class Operator:
             clock=clock,
             metrics=metrics,
         )
+        self._clock_check = ClockCheck(
+            offset=self._lease_cluster.clock_offset, limit=settings.failover.max_clock_skew, metrics=metrics
+        )
         self._failover = FailoverParts(
             settings,
             cluster=self._failover_cluster,
@@ -130,6 +133,7 @@ class Operator:
             clock=clock,
             metrics=metrics,
             session=self._replication.reconciler.session,
+            clock_off=self._clock_check.problem,
         )
         self._setup = RegionSetup(
             store=self._store,
@@ -148,9 +152,6 @@ class Operator:
             clock=clock,
             metrics=metrics,
             count=settings.reconcile.workers,
-        )
-        self._clock_check = ClockCheck(
-            offset=self._lease_cluster.clock_offset, limit=settings.failover.max_clock_skew, metrics=metrics
         )
         self._heartbeat = Heartbeat(clock=clock, metrics=metrics)
         self._server = OperationalServer(

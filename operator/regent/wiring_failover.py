@@ -66,6 +66,7 @@ class FailoverParts:
         clock: Clock,
         metrics: Metrics,
         session: Callable[[Key], Session | None],
+        clock_off: Callable[[], str],
     ) -> None:
         self._session = session
         self._settings = settings
@@ -93,6 +94,7 @@ class FailoverParts:
             clock=clock,
             startup_grace=settings.failover.startup_grace,
             suspend_all=lambda: settings.failover.suspend_all,
+            clock_off=clock_off,
         )
         PolicyWatch(store=store, tracker=tracker, queue=queue)
         self._access = RegionAccess(

@@ -228,6 +228,7 @@ def snapshot_of(case: Words) -> Snapshot:
         in_grace=world.get("grace", False),
         suspend_all=world.get("suspend_all", False),
         suspect_observer=world.get("suspect", ""),
+        clock_off=world.get("clock", ""),
         panic=world.get("panic", ""),
         lags=world.get("lags", {}),
         replication=world.get("replication", {}),

@@ -164,6 +164,7 @@ class World:
         self.steps, self.isolation = FakeSteps(), FakeIsolation()
         self.members = FakeMembers()
         self.suspend_all = False
+        self.clock_off = ""
         self.boot()
 
     def boot(self) -> None:
@@ -181,6 +182,7 @@ class World:
             clock=self.clock,
             startup_grace=10.0,
             suspend_all=lambda: self.suspend_all,
+            clock_off=lambda: self.clock_off,
         )
         self.snapshots.begin(since=self.clock.monotonic() - 60)
         self.watch = RoleWatch(

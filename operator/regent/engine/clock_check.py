@@ -1,7 +1,8 @@
 """Watches how far this machine's clock is from the API server's.
 
 Decisions use the monotonic clock; but cooldowns, scheduled runs and the times in statuses are wall time, and another
-leader on a machine with another clock would count them differently. A clock that is off is therefore said aloud.
+leader on a machine with another clock would count them differently. A clock that is off is therefore said aloud, and
+runs that move data do not begin meanwhile (`Snapshot.clock_off`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ class ClockCheck:
         self._limit = limit
         self._metrics = metrics
         self._off = False
+
+    def problem(self) -> str:
+        """Return what is wrong with the clock as last looked at; "": nothing. Without the seconds, which change."""
+        if not self._off:
+            return ""
+        return f"this machine's clock is more than failover.maxClockSkew ({self._limit:g}s) off the API server's"
 
     async def run(self) -> None:
         """Compare until cancelled; the supervisor runs this."""

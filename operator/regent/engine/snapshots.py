@@ -62,6 +62,7 @@ class Snapshots:
         clock: time.
         startup_grace: seconds after `begin` during which nothing is decided automatically.
         suspend_all: the global switch, read at every snapshot.
+        clock_off: why this machine's clock is not to be trusted, "" when it is.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Snapshots:
         clock: Clock,
         startup_grace: float,
         suspend_all: Callable[[], bool],
+        clock_off: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._tracker = tracker
         self._clock = clock
         self._grace = startup_grace
         self._suspend_all = suspend_all
+        self._clock_off = clock_off
         self._started: float | None = None
         self._down: dict[str, RegionHealth] = {}
         tracker.subscribe(self._note_down)
@@ -122,6 +125,7 @@ class Snapshots:
             in_grace=self._started is None or now - self._started < self._grace,
             suspend_all=self._suspend_all(),
             suspect_observer=observer.message if observer.suspect else "",
+            clock_off=self._clock_off(),
             panic=panic.message if panic is not None else "",
             lags=lags or {},
             replication=replication_lags(self._store, policy, state),

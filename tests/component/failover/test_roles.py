@@ -551,3 +551,22 @@ async def test_no_finalizer_is_left_behind() -> None:
     assert policy is not None
     assert not policy["metadata"].get("finalizers")
     assert not world.run()["metadata"].get("finalizers")
+
+
+async def test_no_data_is_moved_while_the_clock_is_off() -> None:
+    world = furnished()
+    await world.visit()
+    world.clock_off = "this machine's clock is more than failover.maxClockSkew (2s) off the API server's"
+    world.ask(to=US)
+    await world.visit()
+    status = world.run()["status"]
+    assert (status["phase"], world.steps.effects) == ("Blocked", [])
+    assert next(item["reason"] for item in status["conditions"] if item["type"] == "Accepted") == "ClockSkew"
+    world.tracker.down(EU)
+    await world.visit()
+    assert world.condition("ActionRequired")["reason"] == "ClockSkew"
+    assert world.steps.effects == []
+    world.tracker.up(EU)
+    world.clock_off = ""
+    await world.visit(times=40)
+    assert world.run()["status"]["phase"] == "Succeeded"

@@ -18,3 +18,16 @@ def test_a_clock_that_is_off_is_said_once_and_its_return_too(caplog: pytest.LogC
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "3s off" in caplog.records[0].getMessage()
     assert metrics.gauges["regent_clock_offset_seconds", frozenset()] == 1.0
+
+
+def test_what_is_wrong_with_the_clock_is_said_without_the_seconds() -> None:
+    offsets = iter([40.0, 41.0, 0.0])
+    check = ClockCheck(offset=lambda: next(offsets), limit=2.0, metrics=FakeMetrics())
+    assert check.problem() == ""
+    check.look()
+    said = check.problem()
+    assert "failover.maxClockSkew (2s)" in said
+    check.look()
+    assert check.problem() == said
+    check.look()
+    assert check.problem() == ""

@@ -116,6 +116,18 @@ def _observer(case: Case) -> Hold | None:
     return None
 
 
+def clock_off(snapshot: Snapshot) -> str:
+    """Say why no run that moves data may begin; "" where the clock is right, or no data is moved."""
+    if not snapshot.clock_off or not snapshot.policy.options.holds_data:
+        return ""
+    return f"{snapshot.clock_off}, and the policy moves data; synchronise the clocks (NTP), and it goes on"
+
+
+def _clock(case: Case) -> Hold | None:
+    off = clock_off(case.snapshot)
+    return case.hold("ClockSkew", off, action_required=True, retry_after=5.0) if off else None
+
+
 def _quorum(case: Case) -> Hold | None:
     if case.trigger.kind is not TriggerKind.UNREACHABLE:
         return None
@@ -176,6 +188,7 @@ CHAIN: tuple[Callable[[Case], Hold | None], ...] = (
     _manual,
     _grace,
     _observer,
+    _clock,
     _quorum,
     _cooldown,
     _budget,

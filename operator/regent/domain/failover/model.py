@@ -294,6 +294,8 @@ class Snapshot:
     suspend_all: bool = False
     suspect_observer: str = ""
     """Why the prober doubts itself; empty: it does not."""
+    clock_off: str = ""
+    """Why this machine's clock is not to be trusted; empty: it is."""
     panic: str = ""
     """Why too many regions went down at once to be believed; empty: no panic."""
     lags: Mapping[str, float | None] = field(default_factory=dict)

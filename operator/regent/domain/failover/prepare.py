@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from regent.domain.failover.candidates import best, explain, judge
 from regent.domain.failover.decide import decide
+from regent.domain.failover.gates import clock_off
 from regent.domain.failover.model import Candidate, Hold, Plan, RunType, Snapshot, Topology, TriggerKind
 from regent.domain.failover.runspec import LATEST, Desired, RunSpec
 from regent.domain.failover.wanted import group, group_of, wanted
@@ -118,6 +119,9 @@ def _joins(snapshot: Snapshot, region: str) -> bool:
 
 
 def _to_chosen(snapshot: Snapshot, run: RunSpec, *, returning: bool) -> Prepared:
+    off = clock_off(snapshot)
+    if off:
+        return Wait(phase="Blocked", reason="ClockSkew", message=off, retry_after=5.0)
     view = snapshot.regions.get(run.source)
     source_down = view is None or not view.exists or view.health.down
     exclude = set() if returning else {run.source}
