@@ -10,6 +10,9 @@ from regent.domain.replication.kinds import CONFIG_MAP, SECRET, kind_of
 from regent.domain.replication.marks import FIELD_MANAGER
 from regent.domain.times import parse_rfc3339
 
+CHANGED_AT = "regentChangedAt"
+"""Where a cache that drops managedFields leaves in an object's metadata what `changed_at` said of it."""
+
 _ENTRIES = {
     CONFIG_MAP.group_kind: ("data", "binaryData"),
     SECRET.group_kind: ("data", "stringData"),
@@ -47,6 +50,9 @@ def changed_at(obj: Mapping[str, Any]) -> float | None:
     """
     metadata = obj.get("metadata")
     facts = metadata if isinstance(metadata, Mapping) else {}
+    kept = facts.get(CHANGED_AT)
+    if isinstance(kept, float):
+        return kept
     managed = facts.get("managedFields")
     times = [
         _time(entry.get("time"))

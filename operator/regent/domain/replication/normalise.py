@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from regent.domain.replication import marks
+from regent.domain.replication.compare import CHANGED_AT
 from regent.domain.replication.content import MAX_DEPTH, MAX_OBJECT_BYTES, canonical, too_deep
 from regent.domain.replication.kinds import (
     GRPC_ROUTE,
@@ -34,6 +35,7 @@ SERVER_METADATA = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "managedFields",
+    CHANGED_AT,
     "selfLink",
     "ownerReferences",
     "finalizers",

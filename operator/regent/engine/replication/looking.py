@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from regent.domain.replication.compare import changed_at
 from regent.domain.replication.content import MAX_OBJECT_BYTES
 from regent.domain.replication.kinds import (
     AUTOSCALER,
@@ -284,6 +285,7 @@ class Looker:
             include_status=tracked.include_status,
             target=target,
             autoscaled=self._autoscaled(tracked, source),
+            changed_at=changed_at(source),
         )
 
     def _autoscaled(self, tracked: Tracked, source: Object) -> bool:

@@ -71,6 +71,7 @@ def test_surplus_is_for_config_maps_and_secrets() -> None:
             },
             60.0,
         ),
+        ({"regentChangedAt": 5.0, "creationTimestamp": "1970-01-01T00:01:00Z"}, 5.0),
         (None, None),
         ({"managedFields": 7, "creationTimestamp": 7}, None),
     ],

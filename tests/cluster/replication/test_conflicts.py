@@ -1,0 +1,65 @@
+"""Who wins when somebody changes a copy: each conflict policy between real API servers, which know who set what."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cluster.replication.bench import EU, HUB, Bench
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.xdist_group("replication")]
+
+
+def change(bench: Bench, region: str, **data: str) -> None:
+    """Change the ConfigMap, in a second of its own: API servers note changes by the second."""
+    before = int(time.time())
+    bench.until(lambda: int(time.time()) > before, "the next second")
+    bench.planes[region].api.patch(bench.path("configmaps", "settings"), {"data": data})
+
+
+def copied(bench: Bench, policy: str) -> None:
+    bench.config_map(HUB, "settings", {"color": "red", "size": "1"})
+    bench.policy(conflictPolicy=policy)
+    bench.in_state("InSync")
+
+
+def test_the_newest_wins(bench: Bench) -> None:
+    """Fails when an older change overwrites a newer one, or when what lost is not kept."""
+    copied(bench, "NewestWins")
+    change(bench, EU, color="blue")
+    change(bench, HUB, size="2")
+    bench.until(lambda: (bench.data(EU, "settings") or {}).get("color") == "red", "the newer change of the source")
+    assert bench.data(EU, "settings") == {"color": "red", "size": "2"}
+    records = bench.planes[EU].api.get(bench.path("configmaps") + "?labelSelector=regent.dev/kept-for")["items"]
+    assert len(records) == 1
+    assert "blue" in records[0]["data"]["object.json"]
+    change(bench, EU, color="green")
+    bench.policy(conflictPolicy="NewestWins", batchSize=7)  # looked at anew, with nothing changed in the source
+    bench.in_state("InSync")
+    bench.until(
+        lambda: (bench.data(EU, "settings") or {}).get("color") == "green", "the change in the target", within=5
+    )
+
+
+def test_the_target_wins(bench: Bench) -> None:
+    """Fails when a change in the target is lost, or holds up other objects."""
+    copied(bench, "TargetWins")
+    change(bench, EU, color="blue")
+    change(bench, HUB, size="2")
+    bench.config_map(HUB, "after")
+    bench.until(lambda: bench.data(EU, "after") is not None, "a later object")
+    bench.in_state("InSync")
+    assert (bench.data(EU, "settings") or {})["color"] == "blue"
+
+
+def test_a_person_decides(bench: Bench) -> None:
+    """Fails when Manual overwrites anything, does not say so, or stays in conflict when it is settled."""
+    copied(bench, "Manual")
+    change(bench, EU, color="blue")
+    bench.until(lambda: bench.row().get("objects", {}).get("conflicted") == 1, "the conflict")
+    change(bench, HUB, color="green")
+    bench.until(lambda: "settings" in " ".join(bench.row().get("errors") or ()), "what is in conflict")
+    assert (bench.data(EU, "settings") or {})["color"] == "blue"
+    change(bench, EU, color="green")
+    bench.in_state("InSync")
