@@ -53,6 +53,9 @@ class FakeCopyCluster(FakeCluster):
         old = self._objects.get(resource, {}).get(where)
         if old is None or old["metadata"]["uid"] != metadata.get("uid"):
             raise ConflictError("uid mismatch", status=409, reason="Conflict")
+        version = metadata.get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise ConflictError("the object has been modified", status=409, reason="Conflict")
         before = self._applied.get((resource, *where), {})
         new = {key: value for key, value in clone(old).items() if key not in before or key in obj}
         new.update({key: clone(value) for key, value in obj.items() if key not in ("metadata", "status")})

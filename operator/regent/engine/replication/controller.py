@@ -31,6 +31,8 @@ log = logging.getLogger("regent.replication")
 
 BUSY = 1.0
 """Seconds between two visits, and so between two writes of status, while something is going on."""
+LOOK_AGAIN = 30.0
+"""Seconds between two looks for a kind that the source does not serve."""
 CALM = 5.0
 """Seconds between two visits while nothing is: lag and states are judged by the clock."""
 
@@ -40,6 +42,8 @@ class _Active:
     session: Session
     print: object
     """What the session was made of; another one means a new session."""
+    look_again: float
+    """When kinds that the source did not serve are looked for again, in monotonic seconds."""
 
 
 class ReplicationReconciler:
@@ -147,7 +151,8 @@ class ReplicationReconciler:
             return scope.problem
         print_ = self._print(obj, scope)
         active = self._active.get(key)
-        if active is not None and active.print == print_:
+        now = self._clock.monotonic()
+        if active is not None and active.print == print_ and not (active.session.unserved and now >= active.look_again):
             return None
         ways = [(way, denied_by_placement(self._store, spec.namespace, way)) for way in scope.ways]
         try:
@@ -159,7 +164,7 @@ class ReplicationReconciler:
         # The old one ends only now, so that what both watch is not listed anew.
         await self._close(key)
         session.start()
-        self._active[key] = _Active(session, print_)
+        self._active[key] = _Active(session, print_, look_again=now + LOOK_AGAIN)
         return None
 
     def _print(self, obj: Object, scope: Scope) -> object:

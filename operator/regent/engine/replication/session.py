@@ -183,14 +183,16 @@ class Sessions:
         )
 
     async def _served(self, region: str, kind: KindRef) -> Resource | None:
-        """Where the kind is served; None where the source does not know a kind that only users name."""
+        """Where the kind is served; None where the source knows no such kind in namespaces, which only users name."""
         if kind.plural:
             return Resource(kind.group, kind.version, kind.plural, kind.kind, kind.namespaced)
         cluster = await self._access.cluster(region)
         try:
-            return await cluster.discover(kind.api_version, kind.kind)
+            found = await cluster.discover(kind.api_version, kind.kind)
         except NotFoundError:
             return None
+        # A policy is about the objects of its namespace: others are not its to copy.
+        return found if found.namespaced else None
 
 
 class Session:

@@ -184,7 +184,9 @@ def _ready(findings: Findings) -> Condition:
     if findings.scope.problem is not None:
         return findings.scope.problem
     if findings.unserved:
-        return Condition("Ready", "False", "KindNotServed", f"the source knows no {', '.join(findings.unserved)}")
+        return Condition(
+            "Ready", "False", "KindNotServed", f"the source knows no {', '.join(findings.unserved)} in namespaces"
+        )
     schedule = next((item.pass_problem for item in findings.targets if item.pass_problem), "")
     if schedule:
         return Condition("Ready", "False", "InvalidSchedule", schedule)
