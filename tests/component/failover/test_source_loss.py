@@ -263,3 +263,50 @@ async def test_a_shared_move_makes_room_when_another_region_dies() -> None:
     assert world.run()["status"]["phase"] == "RolledBack", before
     assert world.weights()[AP] == 0
     assert world.weights()[EU] > 0
+
+
+async def test_an_old_side_that_cannot_be_stopped_after_clients_have_moved_waits_for_a_person() -> None:
+    world = workloads(transition={"type": "Graceful", "drain": "1s"})
+    await world.visit()
+    world.ask(to=US)
+    await world.visit(times=10)
+    world.steps.slow = 1000
+    world.clock.advance(1.5)
+    world.tracker.fresh()
+    await world.visit(times=3)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=3)
+    status = world.run()["status"]
+    assert (status["phase"], status["currentStep"], world.weights()[US]) == ("Paused", "Isolate", 100)
+    assert "traffic has moved" in world.condition("ActionRequired")["message"]
+    writes = len(world.cluster.writes)
+    world.clock.advance(5)
+    world.tracker.fresh()
+    await world.visit(times=3)
+    assert world.cluster.writes[writes:] == []
+    world.say(desired="Rollback")
+    await world.visit(times=3)
+    assert world.weights()[US] == 100, "what clients have seen is not taken back"
+    world.say(desired="Run")
+    world.steps.pending.clear()
+    world.steps.roles["web", EU] = Role.STANDBY
+    await world.visit(times=20)
+    assert world.run()["status"]["phase"] == "Succeeded"
+
+
+async def test_a_policy_that_wants_to_be_asked_is_asked_before_a_failed_step_is_undone() -> None:
+    world = database(rollback="Pause")
+    await world.visit()
+    world.steps.behind = 4096
+    world.ask(to=US)
+    await world.visit(times=10)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=5)
+    status = world.run()["status"]
+    assert (status["phase"], status["currentStep"]) == ("Paused", "FinalSync")
+    assert "spec.rollback of the policy is Pause" in world.condition("ActionRequired")["message"]
+    world.say(desired="Rollback")
+    await world.visit(times=40)
+    assert (world.run()["status"]["phase"], world.steps.active("db")) == ("RolledBack", [EU])
