@@ -11,7 +11,7 @@ from math import nan
 from typing import Any
 
 from regent.domain.conditions import Condition, merge
-from regent.domain.replication.model import ReplicationSpec
+from regent.domain.replication.model import ReplicationSpec, Strategy
 from regent.domain.replication.state import (
     Counts,
     Digests,
@@ -67,12 +67,20 @@ def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
     ).value
     status["inSyncTargets"] = f"{states.count(State.IN_SYNC)}/{len(findings.scope.ways)}"
     _put(status, "lagMilliseconds", _greatest([row.get("lagMilliseconds") for row in rows]))
-    _put(status, "objects", max((row["objects"]["desired"] for row in rows if "objects" in row), default=None))
+    _put(status, "objects", _selected(findings, [row["objects"]["desired"] for row in rows if "objects" in row]))
     verified = [row.get("lastVerifiedTime") for row in rows]
     _put(status, "lastVerifiedTime", min(filter(None, verified)) if verified and all(verified) else None)
     conditions = _conditions(findings, rows, states)
     status["conditions"] = merge(status.get("conditions") or [], conditions, now=rfc3339(now), generation=generation)
     return status
+
+
+def _selected(findings: Findings, desired: Sequence[int]) -> int | None:
+    """Objects selected in the source, from what the targets should have; spread over them, each is on several."""
+    if findings.spec is None or findings.spec.strategy is not Strategy.SHARDED:
+        return max(desired, default=None)
+    carrying = sum(number > 0 for number in desired)
+    return sum(desired) // max(1, min(findings.spec.sharding_replicas, carrying)) if desired else None
 
 
 def facts_of(syncing: Syncing, findings: Findings) -> TargetFacts:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from regent.domain.errors import UnavailableError
-from regent.engine.resources import REGIONS
-from tests.fakes.copying import EU, US, CopyWorld, FakeCopyCluster
+from regent.engine.ports import Object
+from regent.engine.resources import REGIONS, REPLICATION_POLICIES, Resource
+from tests.fakes.cloning import clone
+from tests.fakes.copying import EU, SHOP, US, CopyWorld, FakeCopyCluster
 
 pytestmark = pytest.mark.looptime
 AP = "ap"
 NAMES = [f"item-{number}" for number in range(20)]
+
+
+def three_regions() -> CopyWorld:
+    world = CopyWorld()
+    world.clusters[AP] = FakeCopyCluster()
+    world.hub.put(REGIONS, {"metadata": {"name": AP}, "spec": {}, "status": {"health": "Healthy"}})
+    return world
 
 
 def held(world: CopyWorld, region: str) -> set[str]:
@@ -21,9 +31,7 @@ def held(world: CopyWorld, region: str) -> set[str]:
 
 async def test_shards_of_a_lost_target_move_and_come_back() -> None:
     """Fails when an object is on no target that answers, when what is not lost moves, or when nothing moves back."""
-    world = CopyWorld()
-    world.clusters[AP] = FakeCopyCluster()
-    world.hub.put(REGIONS, {"metadata": {"name": AP}, "spec": {}, "status": {"health": "Healthy"}})
+    world = three_regions()
     for name in NAMES:
         world.put(EU, name, a="1")
     prune = {"gracePeriod": "0s", "maxPercent": 0}
@@ -34,7 +42,7 @@ async def test_shards_of_a_lost_target_move_and_come_back() -> None:
         before = {region: held(world, region) for region in (US, AP)}
         assert before[US] | before[AP] == set(NAMES)
         assert before[US] and before[AP] and not before[US] & before[AP]
-        assert world.status["inSyncTargets"] == "2/2"
+        assert (world.status["inSyncTargets"], world.status["objects"]) == ("2/2", len(NAMES))
         gone = UnavailableError("no answer")
         world.clusters[US].down = gone
         world.clusters[US].break_watches(gone)
@@ -46,6 +54,39 @@ async def test_shards_of_a_lost_target_move_and_come_back() -> None:
         await asyncio.sleep(120)
         assert {region: held(world, region) for region in (US, AP)} == before
         assert world.status["inSyncTargets"] == "2/2"
+
+
+async def test_nothing_is_moved_before_all_targets_have_answered() -> None:
+    """Fails when an operator that starts takes targets that it has not heard of yet for lost, or for empty."""
+    world = three_regions()
+    for name in NAMES:
+        world.put(EU, name, a="1")
+    world.policy(strategy="Sharded", sharding={"replicas": 1}, targets=[{"region": US}, {"region": AP}])
+    async with world.running():
+        await asyncio.sleep(10)
+    before = {region: held(world, region) for region in (US, AP)}
+    assert all(before.values())
+    after = three_regions()
+    after.clusters.update(world.clusters)
+    after.hub.put(REPLICATION_POLICIES, clone(world.store.get(REPLICATION_POLICIES, SHOP, "shop")))
+    listed = after.clusters[AP].list
+    answers = asyncio.Event()
+
+    async def slow(resource: Resource, namespace: str = "", *, label_selector: str = "") -> Sequence[Object]:
+        await answers.wait()
+        return await listed(resource, namespace, label_selector=label_selector)
+
+    after.clusters[AP].list = slow  # type: ignore[method-assign]
+    async with after.running():
+        await asyncio.sleep(5)
+        assert after.status["state"] == "Paused"
+        assert {region: held(after, region) for region in (US, AP)} == before
+        answers.set()
+        await asyncio.sleep(30)
+        assert after.status["state"] == "InSync"
+        assert {region: held(after, region) for region in (US, AP)} == before
+        deleted = [call for region in (US, AP) for call in after.clusters[region].calls if call[0] == "delete"]
+        assert not deleted
 
 
 async def test_local_compares_and_writes_nothing() -> None:
