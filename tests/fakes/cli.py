@@ -26,6 +26,8 @@ class CommandLine:
         self.cluster = FakeCluster()
         self.options: ClusterOptions | None = None
         self.outcomes: Sequence[CheckOutcome] = ()
+        self.members: Any = None
+        """How the member clusters are reached."""
         self.slept = 0.0
         """Seconds for which commands have waited."""
         self.meanwhile: Callable[[], None] | None = None
@@ -56,8 +58,13 @@ class CommandLine:
             if self.meanwhile is not None:
                 self.meanwhile()
 
+        @asynccontextmanager
+        async def members(_cluster: Cluster, _regions: Sequence[Object], _namespace: str) -> AsyncIterator[Any]:
+            yield self.members
+
         return Environment(
             connect=connect,
+            members=members,
             namespace=namespace,
             check=check,
             wall=lambda: parse_rfc3339(NOW),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from regent.adapters.clock import SystemClock
 from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import connect
+from regent.cli.fields import value_at
 from regent.cli.kubeconfig import namespace_of
 from regent.cli.options import ClusterOptions, Environment
 from regent.cli.probes import check_now
-from regent.engine.ports import Cluster
+from regent.engine.ports import Cluster, Object
+from regent.engine.promotion import MemberAccess
+from regent.engine.resources import REGIONS
 
 REQUEST_TIMEOUT = 15.0
 """Seconds for one request: a person waits, and the link may be slow."""
@@ -44,10 +47,40 @@ def real_environment() -> Environment:
         connect=_connect,
         namespace=namespace_of,
         check=check_now,
+        members=_members,
         wall=clock.wall,
         monotonic=clock.monotonic,
         sleep=asyncio.sleep,
     )
+
+
+@asynccontextmanager
+async def _members(cluster: Cluster, regions: Sequence[Object], namespace: str) -> AsyncIterator[MemberAccess]:
+    from regent.adapters.kubernetes.member import MemberClusterPool
+    from regent.api.v1alpha1.convert_region import region_plan
+    from regent.engine.region_access import RegionAccess
+    from regent.engine.region_secrets import RegionSecrets
+    from regent.engine.store import Store
+
+    clock, store = SystemClock(), Store()
+    for region in regions:
+        # As exported: they have no uid and no version yet.
+        metadata = {**region["metadata"], "uid": region["metadata"]["name"], "resourceVersion": "1"}
+        store.observe(REGIONS, {**region, "metadata": metadata})
+    named = {str(value_at(region, ".spec.cluster.kubeconfigSecretRef.namespace") or namespace) for region in regions}
+    access = RegionAccess(
+        store=store,
+        read_reference=lambda region: region_plan(region).facts.cluster,
+        secrets=RegionSecrets(cluster=cluster, namespace=namespace, allowed=named),
+        members=MemberClusterPool(clock=clock, metrics=NoMetrics()),
+        hub=lambda _account: cluster,
+        clock=clock,
+    )
+    try:
+        yield access
+    finally:
+        await access.close()
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ COMMANDS = {
     "vm": "regent.cli.vm:vm",
     "simulate": "regent.cli.simulate:simulate_",
     "agent": "regent.cli.agent:agent",
+    "hub": "regent.cli.hub:hub",
     "crds": "regent.cli.crds:crds",
 }
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import wraps
@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 
 from regent.cli.output import Output, as_document, console
 from regent.engine.ports import Cluster, Object
+from regent.engine.promotion import MemberAccess
 
 if TYPE_CHECKING:
     from regent.cli.probes import CheckOutcome
@@ -44,6 +45,9 @@ class Environment:
     """Name the namespace that kubectl would use with the same options."""
     check: Callable[[Cluster, Object, str], Awaitable[list[CheckOutcome]]]
     """Run each probe of a Region once, from this machine. The last argument is the operator's namespace."""
+    members: Callable[[Cluster, Sequence[Object], str], AbstractAsyncContextManager[MemberAccess]]
+    """Reach the member clusters of these Regions, with the kubeconfigs in the Secrets of the cluster. The last argument
+    is the operator's namespace."""
     wall: Callable[[], float]
     """Seconds since the epoch."""
     monotonic: Callable[[], float]

@@ -43,7 +43,7 @@ def shown_in_help(command: click.Command = main, context: click.Context | None =
 def understand(line: str) -> None:
     """Parse a command without running it."""
     words = shlex.split(line, comments=True)
-    for stop in ("|", ";", "&&"):
+    for stop in ("|", ";", "&&", ">"):
         words = words[: words.index(stop)] if stop in words else words
     command: click.Command = main
     context, arguments = root(), words[1:]
