@@ -230,7 +230,7 @@ async def _running(cluster: Cluster, environment: Environment, wanted: Wanted) -
     if not value_at(first, ".spec.holderIdentity"):
         return []
     duration = float(value_at(first, ".spec.leaseDurationSeconds") or 15)
-    until = environment.monotonic() + duration
+    until = environment.monotonic() + duration + LEASE_LOOKS
     while environment.monotonic() < until:
         await environment.sleep(LEASE_LOOKS)
         try:

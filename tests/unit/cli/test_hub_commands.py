@@ -47,6 +47,7 @@ class Hub(CommandLine):
 
     @property
     def policy(self) -> Any:
+        """The policy of the shop; None before it is there."""
         return self.cluster._objects.get(FAILOVER_POLICIES, {}).get(("shop", "shop"))
 
 
