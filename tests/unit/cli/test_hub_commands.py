@@ -122,7 +122,7 @@ def test_what_is_taken_along(world: World) -> None:
 def test_a_hub_takes_over(world: World) -> None:
     world.export()
     assert world.take("--dry-run").exit_code == 0
-    assert world.new.policy is None
+    assert not world.new.policy
     result = world.take()
     assert result.exit_code == 0, result.output
     status = world.new.policy["status"]
@@ -153,7 +153,7 @@ def test_the_policy_never_exists_without_the_old_hub_being_fenced(world: World) 
     world.export()
     world.regions["eu-central-1"].fail("replace", UnavailableError("gone"))
     assert world.take().exit_code == 1
-    assert world.new.policy is None
+    assert not world.new.policy
 
 
 def test_a_run_of_the_old_hub_in_the_last_moment_is_not_overwritten(world: World) -> None:
@@ -171,7 +171,7 @@ def test_a_run_of_the_old_hub_in_the_last_moment_is_not_overwritten(world: World
     result = world.take()
     assert (result.exit_code, "another epoch of shop/shop" in result.output) == (1, True), result.output
     assert world.kept("eu-central-1")["data"]["shop.shop"] == "9.1.0"
-    assert world.new.policy is None
+    assert not world.new.policy
 
 
 def test_an_older_export_is_refused(world: World) -> None:
