@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from regent.domain.labels import selects
-from regent.domain.replication.kinds import kinds_of
 from regent.domain.replication.marks import annotations_of, labels_of
-from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector
+from regent.domain.replication.model import ReplicationSpec, ResourceSelector
 
 ACCESSES_ANNOTATION = "regent.dev/accesses-per-day"
 HOT_LABEL = "regent.dev/hot"
@@ -22,24 +21,6 @@ def selected(obj: Mapping[str, Any], selector: ResourceSelector) -> bool:
     if not isinstance(name, str) or name in selector.exclude or (selector.names and name not in selector.names):
         return False
     return selects(selector.selector, labels_of(obj))
-
-
-def selected_by(obj: Mapping[str, Any], kind: KindRef, spec: ReplicationSpec) -> bool:
-    """Whether any selection of the policy takes an object of this kind.
-
-    `exclude` belongs to its selection: what another selection takes is copied.
-    """
-    return any(
-        kind.group_kind in {found.group_kind for found in kinds_of(selector)} and selected(obj, selector)
-        for selector in spec.resources
-    )
-
-
-def pushed_down(kind: KindRef, spec: ReplicationSpec) -> Mapping[str, Any]:
-    """Return the label selector with which objects of this kind can be listed without missing any: the one of its only
-    selection; {} (everything) when there are several."""
-    found = [selector for selector in spec.resources if kind.group_kind in {k.group_kind for k in kinds_of(selector)}]
-    return found[0].selector if len(found) == 1 else {}
 
 
 def hot(obj: Mapping[str, Any], spec: ReplicationSpec) -> bool:

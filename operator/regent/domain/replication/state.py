@@ -12,11 +12,10 @@ The first that holds is the state.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from regent.domain.replication.model import ObjectKey
-from regent.domain.replication.plan import Action, ActionKind
 
 FAILURES_IN_A_ROW = 10
 """Objects that were applied last, each counted once, that must all have failed for the target to count as failed."""
@@ -125,39 +124,6 @@ def target_state(facts: TargetFacts) -> State:
 def worst_state(states: Iterable[State]) -> State:
     """Return the state of a policy from those of its targets; Unknown without any."""
     return max(states, key=_SEVERITY.index, default=State.UNKNOWN)
-
-
-def worst_lag(lags: Iterable[float | None]) -> float | None:
-    """Return the greatest lag; None when there is none or any is not known."""
-    found = list(lags)
-    known = [item for item in found if item is not None]
-    return max(known) if known and len(known) == len(found) else None
-
-
-def tally(actions: Iterable[tuple[Action, bool]], *, failed: int = 0) -> Counts:
-    """Count the actions of one target. Each comes with whether the source has the object; `failed` objects have no
-    action any more and are counted beside.
-
-    A copy that is to be pruned is not desired, but pending until it is gone is only what is to be written: tombstones
-    take their time on purpose.
-    """
-    counts = Counts(desired=failed, failed=failed)
-    for action, in_source in actions:
-        counts = _add(counts, action, in_source=in_source)
-    return counts
-
-
-def _add(counts: Counts, action: Action, *, in_source: bool) -> Counts:
-    if not in_source:
-        return counts
-    counts = replace(counts, desired=counts.desired + 1)
-    match action.kind:
-        case ActionKind.SKIP | ActionKind.KEEP:
-            return replace(counts, in_sync=counts.in_sync + 1)
-        case ActionKind.CONFLICT | ActionKind.REFUSE_FOREIGN:
-            return replace(counts, conflicted=counts.conflicted + 1)
-    drifted = counts.drifted + (action.reason == "Drifted")
-    return replace(counts, pending=counts.pending + 1, drifted=drifted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from regent.domain.conditions import Condition
-from regent.domain.labels import selects
-from regent.domain.placement import Locality, PlacementRule, judge
+from regent.domain.replication.kinds import unknown_kinds
 from regent.domain.replication.model import Direction, ReplicationSpec
 from regent.domain.replication.model import Link as Way
+from regent.domain.replication.placement import denied, scoped_rule
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
 from regent.engine.store import Store
@@ -105,6 +105,10 @@ def _problem(
     asked = _unsupported(spec)
     if asked:
         return _not_ready("Unsupported", f"this version does not do {asked}; nothing is copied")
+    strange = [kind for selector in spec.resources for kind in unknown_kinds(selector)]
+    if strange:
+        text = f"resources[].kinds: {', '.join(strange)} is not of the category, or needs includeSecrets or includeRBAC"
+        return _not_ready("KindNotInCategory", text)
     names = (source, *(way.target.region for way in ways))
     missing = sorted({name for name in names if store.get(REGIONS, "", name) is None})
     if missing:
@@ -148,32 +152,17 @@ def denied_by_placement(store: Store, namespace: str, way: Way) -> Denied:
     """Return what says why an object with these labels may not be in the target's region; "" when it may."""
     region = way.target.region
     compliance = frozenset(map(str, ((store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance") or ()))
-    against: list[tuple[Mapping[str, object], str]] = []
-    for obj in sorted(store.list(PLACEMENT_POLICIES, namespace), key=lambda item: str(item["metadata"]["name"])):
-        reason = _against(obj, way, compliance)
-        if reason:
-            against.append(((obj.get("spec") or {}).get("selector") or {}, reason))
+    rules = [
+        scoped_rule(obj)
+        for obj in store.list(PLACEMENT_POLICIES, namespace)
+        if not obj["metadata"].get("deletionTimestamp")
+    ]
 
-    def denied(labels: Mapping[str, str]) -> str:
-        return next((f"PlacementDenied: {reason}" for selector, reason in against if selects(selector, labels)), "")
+    def refused(labels: Mapping[str, str]) -> str:
+        why = denied(rules, labels, source_region=way.source_region, target_region=region, compliance=compliance)
+        return f"PlacementDenied: {why}" if why else ""
 
-    return denied
-
-
-def _against(obj: Object, way: Way, compliance: frozenset[str]) -> str:
-    if obj["metadata"].get("deletionTimestamp"):
-        return ""
-    spec, name = obj.get("spec") or {}, str(obj["metadata"]["name"])
-    if spec.get("crossRegionTransfer") == "Denied" and way.source_region != way.target.region:
-        return f"PlacementPolicy {name}: crossRegionTransfer is Denied"
-    locality = next((item for item in Locality if item.value == spec.get("locality")), Locality.STRICT)
-    rule = PlacementRule(
-        name=name,
-        compliance=frozenset(map(str, spec.get("compliance") or ())),
-        allowed=frozenset(map(str, spec.get("allowedRegions") or ())),
-        locality=locality,
-    )
-    return judge((rule,), way.target.region, compliance).denied
+    return refused
 
 
 def _not_ready(reason: str, message: str) -> Condition:

@@ -8,8 +8,8 @@ import pytest
 
 from regent.domain.replication import kinds
 from regent.domain.replication.model import Category, KindChoice, KindRef, ResourceSelector, StorageDriver
-from regent.domain.replication.selection import hot, pushed_down, selected, selected_by
-from tests.fakes.replication import config_map, deployment, replication_spec, secret
+from regent.domain.replication.selection import hot, selected
+from tests.fakes.replication import config_map, replication_spec
 
 CART = KindChoice(group="shop.example.com", version="v1", kind="Cart", include_status=True)
 
@@ -44,8 +44,8 @@ def test_a_secret_is_never_selected_unless_it_is_asked_for() -> None:
     asked = (ResourceSelector(category=Category.CONFIG, include_secrets=True, names=frozenset({"keys"})),)
     for category in Category:
         plain = (ResourceSelector(category=category),)
-        assert not selected_by(secret(), kinds.SECRET, replication_spec(resources=plain))
-        assert selected_by(secret(), kinds.SECRET, replication_spec(resources=(*plain, *asked)))
+        assert kinds.SECRET not in kinds.kinds_of_spec(replication_spec(resources=plain))
+        assert kinds.SECRET in kinds.kinds_of_spec(replication_spec(resources=(*plain, *asked)))
     assert kinds.unknown_kinds(ResourceSelector(category=Category.CONFIG, kinds=(KindChoice(kind="Secret"),))) == (
         "Secret",
     )
@@ -89,16 +89,6 @@ def labelled(name: str = "settings", **labels: str) -> dict[str, Any]:
 )
 def test_names_and_labels(options: dict[str, Any], obj: dict[str, Any], expected: bool) -> None:
     assert selected(obj, ResourceSelector(category=Category.CONFIG, **options)) is expected
-
-
-def test_the_selector_of_the_only_selection_is_pushed_down() -> None:
-    mine = ResourceSelector(category=Category.CONFIG, selector={"matchLabels": {"app": "shop"}})
-    workloads = ResourceSelector(category=Category.WORKLOAD)
-    assert pushed_down(kinds.CONFIG_MAP, replication_spec(resources=(mine, workloads))) == mine.selector
-    both = replication_spec(resources=(mine, ResourceSelector(category=Category.CONFIG)))
-    assert pushed_down(kinds.CONFIG_MAP, both) == {}
-    assert selected_by(deployment(), kinds.DEPLOYMENT, replication_spec(resources=(mine, workloads)))
-    assert not selected_by(deployment(), kinds.DEPLOYMENT, replication_spec(resources=(mine,)))
 
 
 @pytest.mark.parametrize(

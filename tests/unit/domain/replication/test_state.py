@@ -9,7 +9,6 @@ import pytest
 
 from regent.domain.replication import kinds
 from regent.domain.replication.model import ObjectKey
-from regent.domain.replication.plan import Action, ActionKind
 from regent.domain.replication.state import (
     Counts,
     Digests,
@@ -17,9 +16,7 @@ from regent.domain.replication.state import (
     State,
     TargetFacts,
     lag,
-    tally,
     target_state,
-    worst_lag,
     worst_state,
 )
 
@@ -112,27 +109,6 @@ def test_the_worst_of_the_targets() -> None:
     for index, state in enumerate(order):
         assert worst_state(order[: index + 1]) is state
     assert worst_state([]) is State.UNKNOWN
-
-
-def test_a_lag_that_is_not_known_is_no_lag_of_zero() -> None:
-    assert worst_lag([1.0, 3.0]) == 3.0
-    assert worst_lag([1.0, None]) is None
-    assert worst_lag([]) is None
-
-
-def test_counting() -> None:
-    actions = [
-        (Action(kind=ActionKind.SKIP, reason="InSync"), True),
-        (Action(kind=ActionKind.KEEP, reason="TargetWins"), True),
-        (Action(kind=ActionKind.KEEP, reason="NotOurs"), False),
-        (Action(kind=ActionKind.APPLY, reason="Missing"), True),
-        (Action(kind=ActionKind.APPLY, reason="Drifted"), True),
-        (Action(kind=ActionKind.WAIT, reason="Terminating"), True),
-        (Action(kind=ActionKind.CONFLICT, reason="NotIdentical"), True),
-        (Action(kind=ActionKind.REFUSE_FOREIGN, reason="Exists"), True),
-        (Action(kind=ActionKind.PRUNE, reason="SourceGone"), False),
-    ]
-    assert tally(actions, failed=2) == Counts(desired=9, in_sync=2, pending=3, drifted=1, conflicted=2, failed=2)
 
 
 def object_key(name: str) -> ObjectKey:

@@ -138,3 +138,13 @@ async def test_what_runs_in_both_regions_keeps_the_replicas_that_its_autoscaler_
         await asyncio.sleep(10)
         assert world.clusters[US]._objects[DEPLOYMENTS]["shop", "web"]["spec"]["replicas"] == 3
         assert world.status["state"] == "InSync"
+
+
+async def test_a_kind_that_its_category_does_not_copy_is_named_and_not_left_out_in_silence() -> None:
+    world = CopyWorld()
+    world.policy(resources=[{"category": "Config", "kinds": [{"kind": "Secret"}]}])
+    async with world.running():
+        await asyncio.sleep(3)
+        ready = next(item for item in world.status["conditions"] if item["type"] == "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "KindNotInCategory")
+        assert "Secret" in ready["message"]
