@@ -20,7 +20,7 @@ from regent.engine.records import time_of
 from regent.engine.replication.farewell import Farewell, Left, held, keeps_copies
 from regent.engine.replication.freeze import frozen
 from regent.engine.replication.ports import Access
-from regent.engine.replication.scope import Scope, denied_by_placement, scope_of, target_paused
+from regent.engine.replication.scope import Scope, denied_by_placement, owners_of, scope_of, target_paused
 from regent.engine.replication.session import UNREACHABLE, Remembered, Session, Sessions
 from regent.engine.replication.status import Findings, announce, compose, measure
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
@@ -118,7 +118,7 @@ class ReplicationReconciler:
             unserved=session.unserved if session else (),
             wall=self._clock.wall(),
             monotonic=self._clock.monotonic(),
-            source_down_at=self._down_at(scope.source_region),
+            source_down_at=self._lost_at(spec, scope.source_region),
         )
         await self._show(key, obj, findings)
         measure(self._metrics, findings)
@@ -198,7 +198,11 @@ class ReplicationReconciler:
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))
 
-    def _down_at(self, region: str) -> float | None:
+    def _lost_at(self, spec: ReplicationSpec, region: str) -> float | None:
+        """Since when a run has been leaving a source that does not answer: what it has lost does not grow by waiting.
+        Without a run the lag of such a source grows, as nobody knows what it still does."""
+        if not any(status.get("operation") for status in owners_of(spec, self._store)):
+            return None
         status = (self._store.get(REGIONS, "", region) or {}).get("status") or {}
         return time_of(status.get("lastTransitionTime")) if status.get("health") == "Unreachable" else None
 

@@ -46,7 +46,7 @@ class Findings:
     wall: float = 0.0
     monotonic: float = 0.0
     source_down_at: float | None = None
-    """Since when the source's region is Unreachable, in wall time; None: it is not."""
+    """Since when a source is Unreachable that a failover is leaving, in wall time; None: there is no such run."""
 
 
 def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:

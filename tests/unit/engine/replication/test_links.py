@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from regent.domain.errors import ClusterError, ForbiddenError, UnavailableError
-from regent.engine.resources import CONFIG_MAPS
+from regent.domain.times import rfc3339
+from regent.engine.resources import CONFIG_MAPS, FAILOVER_POLICIES, REGIONS
 from tests.fakes.copying import EU, SHOP, US, CopyWorld
 
 pytestmark = pytest.mark.looptime
@@ -184,3 +185,30 @@ async def test_a_busy_server_is_written_to_by_fewer_at_once() -> None:
         written = "regent_replication_writes_total"
         assert world.metrics.counted(written, result="unavailable") >= 1
         assert world.metrics.counted(written, result="failed") == 0, "a busy server is not the objects' fault"
+
+
+@pytest.mark.parametrize("leaving", [False, True], ids=["nobody leaves it", "a run leaves it"])
+async def test_the_lag_of_a_dead_source_grows_until_a_failover_leaves_it(leaving: bool) -> None:
+    """Fails when a source that is gone looks well, or its lag in the end is the time that the run took."""
+    world = CopyWorld()
+    world.put(EU, "one")
+    world.policy()
+    async with world.running():
+        await asyncio.sleep(5)
+        source = world.clusters[EU]
+        source.down = UnavailableError("no route", reason="NoConnection")
+        source.break_watches(source.down)
+        lost = rfc3339(world.clock.wall() + 3)
+        status = {"health": "Unreachable", "lastTransitionTime": lost}
+        world.hub.put(REGIONS, {"metadata": {"name": EU}, "spec": {}, "status": status})
+        if leaving:
+            owner = {
+                "metadata": {"namespace": SHOP, "name": "app"},
+                "spec": {"replicationPolicyRefs": [{"name": "shop"}]},
+                "status": {"operation": {"name": "app-1"}},
+            }
+            world.hub.put(FAILOVER_POLICIES, owner)
+        await asyncio.sleep(120)
+        lag = world.status["lagMilliseconds"]
+        assert lag <= 10_000 if leaving else lag >= 120_000
+        assert leaving or world.status["state"] == "OutOfSync"
