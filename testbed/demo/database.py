@@ -70,6 +70,7 @@ class DatabaseDemo(Narrator):
             unplanned = self._fail_over(scene, writer)
             self._come_back(scene)
             self._check(scene, writer.stop(), planned=planned, unplanned=unplanned)
+            eventually(lambda: self._ready(scene), what="the policy to be ready again", timeout=PATIENCE)
             self.show(scene, "fpol", "-A")
             self.show(scene, "fo", "-A")
             self.say(f"\nThe primary moved twice. {time.monotonic() - self._began:.0f} s in all.")
@@ -78,7 +79,7 @@ class DatabaseDemo(Narrator):
         click.echo("Programs (built from pinned Go modules on the first run, about 15 minutes):")
         for component in Component:
             click.echo(f"  {component.value:<24} {control_plane_binary(component.value)}")
-        for name in ("kubectl", "helm", "traefik", "etcd"):
+        for name in ("kubectl", "helm", "traefik"):
             click.echo(f"  {name:<24} {control_plane_binary(name) if name == 'kubectl' else ensure(name)}")
         click.echo(f"  {'postgres':<24} {postgresql_binaries() / 'postgres'}")
         click.echo(f"  {'patroni':<24} {patroni_environment() / 'patroni'}")
@@ -94,6 +95,11 @@ class DatabaseDemo(Narrator):
             what="a region that could take over",
             timeout=PATIENCE,
         )
+
+    def _ready(self, scene: DatabaseScene) -> bool:
+        ready = scene.condition("Ready")
+        assert ready.get("status") == "True", ready  # noqa: S101 - `eventually` tells what is missing
+        return True
 
     # -- the acts -----------------------------------------------------------------------------------------------
 
