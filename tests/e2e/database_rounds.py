@@ -341,7 +341,7 @@ class _Play:
         # Streaming for a moment proves nothing: a standby of another history streams for a moment, too.
         eventually(self._scene.alike, what="the follower to have all", timeout=PATIENCE)
         runs = self._runs()
-        bounds = [bound for run in runs if (bound := _bound(run)) is not None]
+        bounds = [bound for run in runs if (bound := bound_of(run)) is not None]
         for writes in (client, *neighbours.values()):
             assert writes.resurrected(present) == [], f"{item}: refused writes are there"
         lost = client.lost(present)
@@ -381,7 +381,7 @@ def _covered(write: Write, bounds: Sequence[Bound]) -> bool:
     return any(write.done >= bound.since for bound in bounds)
 
 
-def _bound(run: Json) -> Bound | None:
+def bound_of(run: Json) -> Bound | None:
     """What a run told of its loss; None when it said nothing, and so nothing may be lost.
 
     Its seconds count back from when it looked, which was after the old side was isolated.

@@ -19,7 +19,7 @@ from testbed.operator import OperatorReplicas, Restart
 from testbed.operator.link import Link
 from testbed.scene import eventually, failover, never
 from tests.e2e.conftest import Stage, claim_logs
-from tests.e2e.database_rounds import Rounds, draw
+from tests.e2e.database_rounds import Rounds, bound_of, draw
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -132,9 +132,9 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     print(told(writes, since=first.sent, run=run), run["status"].get("estimatedDataLoss"), len(lost))
     assert run["status"]["phase"] == "Succeeded", steps_of(run)
     assert scene.primary() is to
-    # The old side was killed with its writes in flight: what is lost was acknowledged in its last moments.
-    assert all(killed - write.done < 1.0 for write in lost)
-    assert run["status"].get("estimatedDataLoss"), run["status"]
+    bound = bound_of(run)
+    assert bound is not None, run["status"]
+    assert all(write.done >= bound.since for write in lost), (bound, lost)
 
     # It comes back as a primary, as its own configuration store knows it, on a timeline of the number that the new
     # primary's has: Regent reports it and does not let the one follow the other, whatever a person says.
