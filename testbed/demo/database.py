@@ -70,7 +70,7 @@ class DatabaseDemo(Narrator):
             unplanned = self._fail_over(scene, writer)
             self._come_back(scene)
             self._check(scene, writer.stop(), planned=planned, unplanned=unplanned)
-            eventually(lambda: self._ready(scene), what="the policy to be ready again", timeout=PATIENCE)
+            self._wait_candidate(scene)
             self.show(scene, "fpol", "-A")
             self.show(scene, "fo", "-A")
             self.say(f"\nThe primary moved twice. {time.monotonic() - self._began:.0f} s in all.")
@@ -95,11 +95,6 @@ class DatabaseDemo(Narrator):
             what="a region that could take over",
             timeout=PATIENCE,
         )
-
-    def _ready(self, scene: DatabaseScene) -> bool:
-        ready = scene.condition("Ready")
-        assert ready.get("status") == "True", ready  # noqa: S101 - `eventually` tells what is missing
-        return True
 
     # -- the acts -----------------------------------------------------------------------------------------------
 
