@@ -20,6 +20,7 @@ from regent.engine.alignment import Alignment
 from regent.engine.policy_writer import PolicyWriter
 from regent.engine.ports import Leadership
 from regent.engine.promotion import PromotionDriver
+from regent.engine.region_epochs import RegionEpochs
 from regent.engine.run_objects import take_snapshot
 from regent.engine.run_progress import ASK_AGAIN, Arrived, Later, TurnedBack
 from regent.engine.steps.outcome import Work
@@ -36,7 +37,15 @@ Undone = Arrived | Later | NextCandidate
 class RunUndo:
     """Takes a run back. Resumable at any point: every undo looks first."""
 
-    def __init__(self, *, alignment: Alignment, policies: PolicyWriter, leadership: Leadership) -> None:
+    def __init__(
+        self,
+        *,
+        alignment: Alignment,
+        policies: PolicyWriter,
+        leadership: Leadership,
+        epochs: RegionEpochs | None = None,
+    ) -> None:
+        self._epochs = epochs
         self._alignment = alignment
         self._policies = policies
         self._leadership = leadership
@@ -149,6 +158,7 @@ class RunUndo:
         if state.role is Role.UNKNOWN:
             what = f"{region} has to be proved passive before another region is tried: {state.message}"
             return Later(ASK_AGAIN * 4, action=what)
+        await self._enter(work, region, fence)
         self._leadership.check()
         if taken:
             await driver.restore(region, taken, fence=fence, run=work.run_text)
@@ -167,9 +177,15 @@ class RunUndo:
             return Later(ASK_AGAIN * 4, action=f"{region} cannot be asked: {state.message}")
         if dict(state.snapshot) == taken:
             return Later(ASK_AGAIN) if state.role is Role.CHANGING else None
+        await self._enter(work, region, fence)
         self._leadership.check()
         await driver.restore(region, taken, fence=fence, run=work.run_text)
         return Later(ASK_AGAIN)
+
+    async def _enter(self, work: Work, region: str, fence: Fence) -> None:
+        """Leave the undo's epoch in the region before it is changed; a greater one there ends the run."""
+        if self._epochs is not None:
+            await self._epochs.enter(region, work.context.spec, fence)
 
     async def _prove(self, work: Work) -> Arrived:
         """The state hash after must be the hash before."""

@@ -102,7 +102,7 @@ class RunExecutor:
             policies=self._policies,
             leadership=leadership,
         )
-        self._undo = RunUndo(alignment=alignment, policies=self._policies, leadership=leadership)
+        self._undo = RunUndo(alignment=alignment, policies=self._policies, leadership=leadership, epochs=epochs)
 
     async def start(self, context: Context, plan: Plan) -> Object:
         """Make the Failover object of an automatic run."""

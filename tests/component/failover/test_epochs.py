@@ -51,6 +51,21 @@ async def test_every_region_has_the_epoch_after_a_run_and_the_changed_ones_befor
     assert [fence.epoch if fence else 0 for fence in kept] == [2, 2, 2]
 
 
+async def test_an_undo_leaves_its_own_epoch_where_it_undoes() -> None:
+    world = furnished()
+    await world.visit()
+    world.steps.stuck.add(("web", US))
+    world.ask(to=US)
+    await world.visit(times=12)
+    world.clock.advance(31)
+    world.tracker.fresh()
+    await world.visit(times=40)
+    assert world.run()["status"]["phase"] == "RolledBack"
+    stored, carried = await world.stored(US), world.steps.fences["web", US]
+    assert stored is not None
+    assert (stored.epoch, stored.epoch) == (carried.epoch, world.status()["epoch"])
+
+
 async def test_a_region_that_does_not_answer_keeps_no_run_from_ending() -> None:
     world = furnished()
     await world.visit()
