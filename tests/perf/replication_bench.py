@@ -59,7 +59,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> None:
     fill(bench.planes[HUB].api, options.objects)
     say(f"{options.objects} objects in the source")
     bench.operator.start()
-    bench.until(lambda: bench.operator.metrics("regent_leader") == 1, "a leader")
+    bench.until(lambda: bench.operator.metrics("regent_leader") == 1, "a leader", within=300)
     before = bench.operator.memory()
     first = first_sync(bench, options.objects)
     after = bench.operator.memory()
@@ -125,7 +125,9 @@ def kubectl_floor(bench: Bench) -> float:
     kubectl = str(ensure("kubectl"))
     began = time.monotonic()
     source = [kubectl, "--kubeconfig", str(bench.planes[HUB].kubeconfig), "--namespace", NAMESPACE]
-    read = subprocess.run([*source, "get", "configmaps", "--output", "json"], check=True, capture_output=True)
+    read = subprocess.run(
+        [*source, "get", "configmaps", "--selector", "app=shop", "--output", "json"], check=True, capture_output=True
+    )
     found = json.loads(read.stdout)
     for item in found["items"]:
         item["metadata"] = {"name": item["metadata"]["name"], "labels": item["metadata"].get("labels", {})}
