@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from regent.cli.fields import items_at, name_of, text_at, value_at
 from regent.cli.hub_epochs import Kept
 from regent.domain.failover.fence import Fence
-from regent.domain.hub import OPERATION, is_promotion, promotion_fence
+from regent.domain.hub import IMPORTED, OPERATION, is_promotion, promotion_fence
 from regent.engine.ports import Object
 
 SHARED = ("ActiveActive", "BlueGreen")
@@ -81,11 +81,16 @@ def _judge(policy: Object, present: Object | None, kept: Mapping[str, Kept], hub
     foreign = {region: found.fences[key] for region, found in seen if found.fences[key] not in own}
     highest = max([epoch, *(fence.epoch for fence in foreign.values())])
     mine = max(own, default=None)
-    # What this hub has left itself in an import that did not come to its end is not left once more.
-    fence = mine if mine is not None and mine.epoch > highest else promotion_fence(highest)
+    fence = promotion_fence(highest, exported_epoch=epoch)
+    if mine is not None and mine.epoch > highest:
+        # What this hub has left itself, in an import that may not have come to its end, is not gone beyond.
+        fence = Fence(mine.epoch, 0, epoch)
     here = int(value_at(present, ".status.epoch") or 0)
-    if here > fence.epoch or (here > epoch and here != fence.epoch):
+    if here > epoch and here != fence.epoch:
         raise ValueError(f"this hub has epoch {here} of it, the export has {epoch}, which is older")
+    before = max(mine.sequence if mine is not None else 0, _imported(present))
+    if before > epoch:
+        raise ValueError(f"this hub has taken it over with epoch {before}, the export has {epoch}, which is older")
     newer = sorted(region for region, found in foreign.items() if found.epoch > epoch)
     operation = value_at(policy, f".status.{OPERATION}")
     if said:
@@ -103,6 +108,11 @@ def _judge(policy: Object, present: Object | None, kept: Mapping[str, Kept], hub
     return Takeover(policy=_with_epoch(policy, fence), fence=fence, regions=regions)
 
 
+def _imported(present: Object | None) -> int:
+    text = str((value_at(present, ".metadata.annotations") or {}).get(IMPORTED) or "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+
+
 def _way_out(policy: Object) -> str:
     if text_at(policy, ".spec.topology") in SHARED:
         return "Make a new export"
@@ -111,6 +121,9 @@ def _way_out(policy: Object) -> str:
 
 def _with_epoch(policy: Object, fence: Fence) -> Object:
     status = {field: value for field, value in (policy.get("status") or {}).items() if field != OPERATION}
+    metadata = policy["metadata"]
+    notes = {**(metadata.get("annotations") or {}), IMPORTED: str(int(status.get("epoch") or 0))}
+    policy = {**policy, "metadata": {**metadata, "annotations": notes}}
     # A policy that never had anything active is adopted here as it would have been there.
     return {**policy, "status": {**status, "epoch": fence.epoch} if status.get("active") else {}}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from regent.cli.fields import name_of, value_at
 from regent.domain.errors import AlreadyExistsError, ConflictError
+from regent.domain.hub import IMPORTED
 from regent.engine.ports import Cluster, Object
 from regent.engine.resources import NAMESPACES, Resource
 
@@ -52,10 +53,15 @@ async def _change(cluster: Cluster, resource: Resource, wanted: Object) -> tuple
     namespace, name = str(value_at(wanted, ".metadata.namespace") or ""), name_of(wanted)
     for _ in range(CONFLICTS):
         found = await cluster.get(resource, namespace, name)
-        if found.get("spec") == wanted["spec"]:
+        notes = dict(found["metadata"].get("annotations") or {})
+        told = wanted["metadata"].get("annotations") or {}
+        notes |= {IMPORTED: told[IMPORTED]} if IMPORTED in told else {}
+        metadata = {**found["metadata"], **({"annotations": notes} if notes else {})}
+        changed = {**found, "metadata": metadata, "spec": wanted["spec"]}
+        if changed == found:
             return found, "unchanged"
         try:
-            return await cluster.replace(resource, {**found, "spec": wanted["spec"]}), "changed"
+            return await cluster.replace(resource, changed), "changed"
         except ConflictError:
             continue
     raise ConflictError(f"{resource.kind} {name} changes too often to be written; is an operator running here?")

@@ -17,7 +17,9 @@ TERM = 1_000_000
 LONGEST_TERM = 9_000_000_000
 """The epoch of the API ends there, after nine thousand takeovers."""
 
-KEPT_ANNOTATIONS_WITHOUT = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+IMPORTED = "regent.dev/imported-epoch"
+"""On a FailoverPolicy: its epoch in the export that it was taken over from."""
+KEPT_ANNOTATIONS_WITHOUT = frozenset({"kubectl.kubernetes.io/last-applied-configuration", IMPORTED})
 KEPT_STATUS = (
     "activeRegion",
     "activeRegions",
@@ -39,8 +41,10 @@ OPERATION = "operation"
 """Beside them: the run under way, whose journal is not taken along. What it had moved is not known elsewhere."""
 
 
-def promotion_fence(highest: int) -> Fence:
+def promotion_fence(highest: int, *, exported_epoch: int = 0) -> Fence:
     """Return the fence of a hub that takes over where `highest` is the highest epoch that is known.
+
+    Its last number is the epoch in the export, so that an older export is told from the one that was taken over.
 
     Raises:
         ValueError: the epoch is so high that somebody must have made it up.
@@ -48,12 +52,12 @@ def promotion_fence(highest: int) -> Fence:
     epoch = (highest // TERM + 1) * TERM
     if epoch > LONGEST_TERM:
         raise ValueError(f"epoch {highest} cannot be real")
-    return Fence(epoch)
+    return Fence(epoch, 0, exported_epoch)
 
 
 def is_promotion(fence: Fence) -> bool:
     """Whether a hub that took over has left this fence, and not a run."""
-    return fence.epoch >= TERM and fence == Fence(fence.epoch) and fence.epoch % TERM == 0
+    return fence.epoch >= TERM and fence.epoch % TERM == 0 and fence.transitions == 0
 
 
 def exported(obj: Mapping[str, Any], *, with_status: bool) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_another_hub_takes_over_and_the_old_one_is_fenced(bench: Bench, standby:
         taken = command(standby, "hub", "import", str(file))
         assert taken.returncode == 0, taken.stderr
         assert (policy(bench, US)["epoch"], policy(bench, US)["activeRegion"]) == (TERM, US)
-        assert [fence(bench, region) for region in (EU, US)] == [f"{TERM}.0.0"] * 2
+        assert [fence(bench, region) for region in (EU, US)] == [f"{TERM}.0.{epoch}"] * 2
     assert "created" not in taken.stdout
     assert bench.get(US, "replicationpolicies", "shop", api=API) is not None
 
@@ -164,5 +164,5 @@ def test_what_the_export_cannot_know_is_asked_of_a_person(bench: Bench, standby:
     taken = command(standby, "hub", "import", str(file), *options)
     assert taken.returncode == 0, taken.stderr
     assert (policy(bench, US)["activeRegion"], policy(bench, US)["epoch"]) == (US, TERM)
-    assert fence(bench, US) == f"{TERM}.0.0"
+    assert fence(bench, US).startswith(f"{TERM}.0.")
     assert not fence(bench, EU).startswith(str(TERM))
