@@ -42,7 +42,7 @@ class StateKind(click.ParamType[dict[str, Any]]):
 @click.option(
     "--interval", type=Seconds(), metavar="SEC", help="Copy all SEC seconds (or 5m, 1h) instead of as things change."
 )
-@click.option("--bidirectional", is_flag=True, help="Copy what is changed in the target back.")
+@click.option("--bidirectional", is_flag=True, help="Copy changes in the target back; not done yet: Ready says so.")
 @click.option("--target-namespace", default="", metavar="NAME", help="Namespace of the copies; else the same one.")
 @click.option("--include-secrets", is_flag=True, help="With Config: Secrets too.")
 @click.option("--include-rbac", is_flag=True, help="With Config: ServiceAccounts, Roles and RoleBindings too.")
