@@ -30,6 +30,13 @@ def test_objects_are_copied_and_follow_their_source(bench: Bench) -> None:
 
     bench.planes[HUB].api.patch(bench.path("configmaps", "one"), {"data": {"color": "blue", "gone": None}})
     bench.until(lambda: bench.data(EU, "one") == {"color": "blue"}, "the change in the copy")
+    bench.planes[HUB].api.patch(bench.path("configmaps", "one"), {"metadata": {"labels": {"app": None}}})
+
+    def unlabelled() -> bool:
+        found = bench.get(EU, "configmaps", "one") or {}
+        return "app" not in found["metadata"]["labels"] and found["data"] == {"color": "blue"}
+
+    bench.until(unlabelled, "a label that is gone in the copy too")
     bench.config_map(HUB, "three")
     bench.until(lambda: bench.data(EU, "three") is not None, "a new object")
     bench.in_state("InSync")

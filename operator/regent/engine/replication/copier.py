@@ -10,6 +10,7 @@ from __future__ import annotations
 from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
 from regent.domain.replication import marks
 from regent.domain.replication.content import canonical
+from regent.domain.replication.kinds import CONFIG_MAP, SECRET
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
 from regent.domain.replication.plan import Action, applied_body
@@ -115,7 +116,7 @@ class Copier:
         action: Action,
     ) -> Object:
         metadata, resource = target["metadata"], tracked.target.resource
-        if metadata.get("managedFields"):
+        if metadata.get("managedFields") and _may_leave(target, body, action):
             namespace, name = str(metadata.get("namespace", "")), metadata["name"]
             target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
         if action.keep_loser:
@@ -170,6 +171,17 @@ class Copier:
         if known is not None and known.content_hash == wanted.content_hash and known.observed_at is not None:
             observed_at = known.observed_at
         return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
+
+
+def _may_leave(target: Object, body: Object, action: Action) -> bool:
+    """Whether an apply could leave something that our POST has set and the source no longer has, or be refused for it.
+
+    Not where it takes every field over and can only add: entries of ConfigMaps and Secrets are removed by name.
+    """
+    if not action.force or target.get("kind") not in (CONFIG_MAP.kind, SECRET.kind):
+        return True
+    here, there = target["metadata"], body["metadata"]
+    return any(set(here.get(field) or ()) - set(there.get(field) or ()) for field in ("labels", "annotations"))
 
 
 def _identified(body: Object, target: Object, *, version: bool = False) -> Object:
