@@ -21,18 +21,19 @@ from regent.domain.failover.isolation import TAKEOVER, guard
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.roles import Role
 from regent.engine.agent_objects import LIMIT_ANNOTATION, agent_name, config_map, read_fences, request_name
+from regent.engine.ports import Object
 from regent.engine.records import policy_state
-from regent.engine.resources import CONFIG_MAPS, FAILOVER_POLICIES, LEASES
+from regent.engine.resources import CONFIG_MAPS, LEASES
 from tests.fakes.cluster import FakeCluster
 from tests.simulation.hub import at_once
 from tests.simulation.sites import NEVER, Site, Unit
 from tests.simulation.virtual import Scheduler
 
 NAMESPACE = "regent"
-LEASE = 4.0
-LIMIT = 1.5
+LEASE = 2.0
+LIMIT = 4.0
 """Seconds within which an agent promises to have fenced."""
-RENEW = 0.8
+RENEW = 0.5
 TICK = 0.25
 
 
@@ -41,6 +42,7 @@ class Agent:
 
     Args:
         spec: the policy that it guards.
+        policy: reads it from the hub.
         became_active: called with each unit that it brings back.
     """
 
@@ -51,6 +53,7 @@ class Agent:
         server: FakeCluster,
         scheduler: Scheduler,
         spec: PolicySpec,
+        policy: Callable[[], Object],
         trace: Callable[[str, str], None],
         became_active: Callable[[Unit], None],
     ) -> None:
@@ -60,6 +63,7 @@ class Agent:
         self._server = server
         self._scheduler = scheduler
         self._spec = spec
+        self._policy = policy
         self._trace = trace
         self._became_active = became_active
         self._since = scheduler.now
@@ -116,7 +120,7 @@ class Agent:
         }  # fmt: skip
         self._server.put(LEASES, lease)
         self._renewed = now
-        state = policy_state(at_once(self._server.get(FAILOVER_POLICIES, self._spec.namespace, self._spec.name)))
+        state = policy_state(self._policy())
         active = state.active_region == self.site.name
         self._view = PolicyView(
             epoch=state.epoch, held=state.operation is not None, active=active, current=state.adopted
@@ -140,8 +144,8 @@ class Agent:
     def _takes(self, *, lost: bool) -> float:
         draw = self._scheduler.random.random
         seconds = (LIMIT - 3 * TICK) * draw()
-        if lost and draw() < 0.4:
-            seconds += TAKEOVER * LEASE * draw()  # it died, and another one took over
+        if lost and draw() < 0.5:
+            seconds += TAKEOVER * LEASE * (1 - 0.5 * draw())  # it died, and another one took over
         return seconds
 
     def _stop(self, why: str, asked: Fence | None, *, whatever: bool) -> None:

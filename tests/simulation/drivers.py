@@ -16,7 +16,7 @@ from tests.simulation.hub import Hub, _settle
 from tests.simulation.sites import Site, Sites, Unit
 from tests.simulation.virtual import ProcessLoop
 
-TIMEOUT = 1.0
+TIMEOUT = 0.3
 
 
 @dataclass

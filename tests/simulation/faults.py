@@ -40,17 +40,29 @@ class Faults:
             (3, "watch lags", self._stall),
             (3, "weather", self._weather),
         ]
+        if scenario.flavour.leaders:
+            self._kinds = [
+                (4, "region dies", self._region_dies),
+                (2, "operators lose a region", self._ops_cut),
+                (4, "crash at a write", self._crash),
+                (4, "pause", self._pause),
+                (6, "leader freezes in mid shift", self._freeze),
+                (3, "operator loses the hub", self._hub_cut),
+                (8, "watch lags", self._stall),
+                (3, "weather", self._weather),
+            ]
         if scenario.flavour.clocks:
             self._kinds.append((4, "clock step", self._clock))
         if scenario.flavour.agents:
-            self._kinds.append((4, "agent loses the hub", self._agent_cut))
+            self._kinds.append((3, "agent loses the hub", self._agent_cut))
+            self._kinds.append((8, "region is partitioned off", self._partition))
         if scenario.flavour.steps:
             self._kinds.append((2, "promotion is stuck", self._stuck))
 
     def plan(self, begin: float, end: float) -> None:
         """Draw what happens between the two times."""
         weights = [weight for weight, _, _ in self._kinds]
-        for _ in range(self._random.randint(2, 7)):
+        for _ in range(self._random.randint(6, 12) if self._scenario.flavour.leaders else self._random.randint(2, 7)):
             _, name, begins = self._random.choices(self._kinds, weights)[0]
             self._scenario.scheduler.at(self._random.uniform(begin, end), self._begin, name, begins)
 
@@ -152,6 +164,21 @@ class Faults:
 
         self._for_a_while(1, 15, ends)
 
+    def _partition(self) -> None:
+        """Neither operators nor the hub reach it; it works on, and its clients reach it."""
+        site = self._site()
+        agent = site.agent
+        if agent is None:
+            return
+        self._say(f"{site.name} is cut off from the operators and the hub")
+        site.ops_cut = agent.cut = True
+
+        def ends() -> None:
+            self._say(f"{site.name} is reached again")
+            site.ops_cut = agent.cut = False
+
+        self._for_a_while(8, 25, ends)
+
     def _stuck(self) -> None:
         site = self._random.choice(list(self._scenario.sites.all.values()))
         unit = self._random.choice(list(site.units.values()))
@@ -222,7 +249,8 @@ class Faults:
         self._for_a_while(0.5, 10, ends)
 
     def _stall(self) -> None:
-        replica = self._replica()
+        # A standby that is behind shows it as it takes over.
+        replica = self._replica(leader=0.2 if self._scenario.flavour.leaders else 0.7)
         if replica.running:
             seconds = self._random.uniform(0.5, 10)
             self._say(f"watches of {replica.name} stand still for {seconds:.1f} s")

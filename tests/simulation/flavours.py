@@ -31,13 +31,16 @@ class Flavour:
     clocks: bool = False
     """Wall clocks are set back and forth."""
     replicas: int = 2
+    leaders: bool = False
+    """What goes wrong is the operator's: leaders that freeze, crash and are cut off, and watches that lag."""
 
 
 KINDS = ("stateless", "gradual", "gradual", "graceful", "shared", "database", "database", "database")
 
 
 def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
-    """Choose a policy, of the kind `only` where one is named: one of KINDS, or a database whose regions have agents."""
+    """Choose a policy, of the kind `only` where one is named: one of KINDS, `agents` (a database whose regions have
+    them) or `leaders` (gradual, and mostly the operator is what fails)."""
     name = only or draw.choice(KINDS)
     spec: dict[str, Any] = {
         "safety": {"cooldown": "20s"},
@@ -46,7 +49,8 @@ def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
         "rollback": "OnFailure",
     }
     flavour = Flavour(name, spec, clocks=draw.random() < 0.2, replicas=3 if draw.random() < 0.25 else 2)
-    if name == "gradual":
+    flavour.leaders = name == "leaders"
+    if name in ("gradual", "leaders"):
         spec["transition"] = {"type": "Gradual", "steps": STAGES}
     elif name == "graceful":
         spec["transition"] = {"type": "Graceful", "drain": "1s"}

@@ -10,6 +10,7 @@ from regent.domain.failover.fence import Fence, parse_fence
 from regent.domain.failover.roles import Role
 from regent.engine.records import TERMINAL, read_shares
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS, HTTP_ROUTES, Resource
+from regent.engine.run_undo import undoing
 from tests.fakes.cluster import FakeCluster
 from tests.simulation.sites import Sites, Unit
 
@@ -53,6 +54,7 @@ class Invariants:
         self._active = ""
         self._turns = 0
         self._operation = ""
+        self._to = ""
         self._route: Fence | None = None
         self._fences: dict[tuple[str, str], Fence] = {}
         self._runs: dict[str, dict[str, Any]] = {}
@@ -80,6 +82,10 @@ class Invariants:
         _claim(epoch >= self._epoch, f"the epoch went back from {self._epoch} to {epoch}")
         if operation and self._operation:
             _claim(operation == self._operation, "a second operation took the policy from the first")
+        to = str((status.get("operation") or {}).get("to") or "")
+        if operation and operation == self._operation and to != self._to:
+            _claim(epoch > self._epoch, f"{to} is tried after {self._to} in the same epoch {epoch}")
+        self._to = to
         if operation and not self._operation:
             _claim(epoch == self._epoch + 1, f"a commit raised the epoch from {self._epoch} to {epoch}")
             self._committed(operation)
@@ -210,8 +216,7 @@ class Invariants:
             _claim(wanted in steps, f"{unit.step} in {unit.site.name} was changed before the journal says {wanted}")
 
     def _undoing(self, uid: str) -> bool:
-        steps = (self._runs.get(uid, {}).get("status") or {}).get("steps") or ()
-        return any(item["name"] == "RollBack" for item in steps)
+        return undoing(self._runs.get(uid, {}).get("status") or {})
 
     def active(self, unit: Unit) -> None:
         """A unit has become active."""

@@ -6,6 +6,7 @@ the test. `first` is a seed that found it when it was last searched for, where t
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tests.simulation.invariants import ViolationError
@@ -17,6 +18,12 @@ RUNS = "regent.engine.runs:RunExecutor"
 PROGRESS = "regent.engine.run_progress:RunProgress"
 UNDO = "regent.engine.run_undo:RunUndo"
 ROLES = "regent.engine.steps.roles"
+LEASE = "regent.adapters.kubernetes.lease:LeaseElector"
+NO_LEASE = (
+    (f"{LEASE}.leading", "return self._held and self._clock.monotonic() < self._valid_until", "return self._held"),
+    (f"{LEASE}.run", "if self._held and started >= self._valid_until:", "if False:"),
+)
+"""Leaders that go on until they read that another one has the lease."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,10 @@ class Mutant:
     new: str
     only: str
     """The kind of policy that is played; "": all."""
+    without_lease: bool = False
+    """Planted together with an operator that does not look at its lease: the guard is the one behind that."""
+    sign: str = ""
+    """What the violation has to say, where others could come of `without_lease` alone."""
     first: int = 0
     seeds: int = 300
     """How many scenarios it may take to find it."""
@@ -47,23 +58,22 @@ class Found:
 
 def hunt(mutant: Mutant) -> Found | None:
     """Play scenarios with the fault planted until an invariant breaks; None: it has survived."""
-    with planted(mutant.place, mutant.old, mutant.new):
+    with ExitStack() as edits:
+        if mutant.place:
+            edits.enter_context(planted(mutant.place, mutant.old, mutant.new))
+        for place, old, new in NO_LEASE if mutant.without_lease else ():
+            edits.enter_context(planted(place, old, new))
         for played, seed in enumerate(range(mutant.first, mutant.first + mutant.seeds), start=1):
             try:
-                play(seed, only=mutant.only)
+                play(seed, only=mutant.only, lease=not mutant.without_lease)
             except (ViolationError, StandstillError) as violation:
-                return Found(seed, str(violation).partition("\n")[0], played)
+                told = str(violation).partition("\n")[0]
+                if mutant.sign in told:
+                    return Found(seed, told, played)
     return None
 
 
 MUTANTS = (
-    Mutant(
-        name="a commit that does not compare the epoch",
-        place="regent.engine.policy_writer:PolicyWriter.commit",
-        old="if not ours and (state.epoch != expected.epoch or state.operation is not None):",
-        new="if False:",
-        only="stateless",
-    ),
     Mutant(
         name="a commit that keeps the epoch",
         place="regent.engine.policy_writes:commit_status",
@@ -78,22 +88,17 @@ MUTANTS = (
         old="work.context = await self._policies.turned_back(work)",
         new="pass",
         only="database",
-        first=3,
-        quick=True,
-    ),
-    Mutant(
-        name="a next candidate in the epoch of the last one",
-        place="regent.engine.policy_writes:next_attempt_status",
-        old='status["epoch"] = policy_state(policy).epoch + 1',
-        new="pass",
-        only="database",
     ),
     Mutant(
         name="a route whose fence is not compared",
         place="regent.adapters.traffic.object_target:ObjectTarget.apply",
         old="if state.fence is not None and state.fence > fence:",
         new="if False:",
-        only="gradual",
+        only="leaders",
+        without_lease=True,
+        sign="the route's fence went",
+        first=2,
+        quick=True,
     ),
     Mutant(
         name="writes without a look at the lease",
@@ -109,7 +114,7 @@ MUTANTS = (
         place="regent.adapters.kubernetes.lease:LeaseElector.leading",
         old="return self._held and self._clock.monotonic() < self._valid_until",
         new="return self._held",
-        only="gradual",
+        only="leaders",
     ),
     Mutant(
         name="an overtaken journal that is written all the same",
@@ -132,21 +137,7 @@ MUTANTS = (
         old="    await work.draft.flush()\n    run = work.draft.run",
         new="    await self._policies.release(work.context.spec, work.draft.run, work.after)\n"
         "    await work.draft.flush()\n    run = work.draft.run",
-        only="stateless",
-    ),
-    Mutant(
-        name="a run that is given up by what the cache says",
-        place=f"{RUNS}.advance",
-        old="context = await self._policies.fresh(context)",
-        new="pass",
-        only="stateless",
-    ),
-    Mutant(
-        name="an ended run that is taken up again",
-        place=f"{RUNS}.advance",
-        old="if is_over(run):",
-        new="if False:",
-        only="stateless",
+        only="leaders",
     ),
     Mutant(
         name="a cooldown that holds nothing back",
@@ -165,13 +156,6 @@ MUTANTS = (
         only="stateless",
         first=1,
         quick=True,
-    ),
-    Mutant(
-        name="a candidate that does not answer",
-        place="regent.domain.failover.candidates:_by_health",
-        old="if view.health.down:",
-        new="if False:",
-        only="stateless",
     ),
     Mutant(
         name="clients before the new side is seen to serve",
@@ -203,7 +187,6 @@ MUTANTS = (
         old="return self.state.role in PASSIVE",
         new="return self.state.role in (*PASSIVE, Role.CHANGING)",
         only="database",
-        quick=True,
     ),
     Mutant(
         name="no wait for an agent that is silent",
@@ -211,13 +194,8 @@ MUTANTS = (
         old="wait = presence.patience + skew",
         new="wait = 0.0",
         only="agents",
-    ),
-    Mutant(
-        name="an agent's word of an earlier run",
-        place="regent.domain.failover.isolation:find",
-        old="if guarded and isolated is not None and isolated >= fence:",
-        new="if guarded and isolated is not None:",
-        only="agents",
+        first=2,
+        quick=True,
     ),
     Mutant(
         name="an agent that lets go before it has heard from the hub again",
@@ -225,6 +203,8 @@ MUTANTS = (
         old="if not view.current or view.held:",
         new="if False:",
         only="agents",
+        first=4,
+        quick=True,
     ),
     Mutant(
         name="a planned move that does not wait for the last writes",
@@ -232,12 +212,7 @@ MUTANTS = (
         old="return Waiting(message=message, retry_after=LOOK_AGAIN)",
         new="return Done(message=message)",
         only="database",
-    ),
-    Mutant(
-        name="a next candidate without proof about the last one",
-        place=f"{UNDO}._demoted",
-        old="return Later(ASK_AGAIN * 4, action=what)",
-        new="return None",
-        only="database",
+        first=16,
+        quick=True,
     ),
 )

@@ -25,11 +25,14 @@ class People:
             (2, self._control),
             (1, self._dry_run),
         ]
+        if scenario.flavour.leaders:
+            self._kinds.append((6, self._two_minds))
 
     def plan(self, begin: float, end: float) -> None:
         """Draw what people do between the two times."""
         weights = [weight for weight, _ in self._kinds]
-        for _ in range(self._random.choice([1, 2, 3] if self._scenario.flavour.name == "gradual" else [0, 1, 1, 2, 3])):
+        often = {"gradual": [1, 2, 3], "leaders": [3, 4, 5, 6]}
+        for _ in range(self._random.choice(often.get(self._scenario.flavour.name, [0, 1, 1, 2, 3]))):
             acts = self._random.choices(self._kinds, weights)[0][1]
             self._scenario.scheduler.at(self._random.uniform(begin, end), acts)
         for _ in range(3):
@@ -62,6 +65,11 @@ class People:
 
     def _switch(self) -> None:
         self._make(type=self._random.choice(["Switchover", "Switchover", "Failover"]))
+
+    def _two_minds(self) -> None:
+        """Two people ask at nearly the same time."""
+        self._switch()
+        self._scenario.scheduler.after(self._random.uniform(0.0, 3.0), self._switch)
 
     def _dry_run(self) -> None:
         self._make(dryRun=True)

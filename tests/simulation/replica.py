@@ -224,7 +224,7 @@ class Replica:
 
     def _claim_lease(self) -> None:
         """Every effect is begun under a lease that is valid at that moment."""
-        if not self.elector.leading:
+        if self._hub.lease and not self.elector.leading:
             self._hub.scheduler.failure = ViolationError(f"{self.name} begins a write without the lease")
 
     def _at_effect(self, moment: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,19 +66,22 @@ class Moment:
 class Scenario:
     """The world of one seed."""
 
-    def __init__(self, seed: int, only: str = "") -> None:
+    def __init__(self, seed: int, only: str = "", *, lease: bool = True) -> None:
         self.seed = seed
+        self.lease = lease
         self.scheduler = scheduler = Scheduler(seed)
         self.lines: list[tuple[float, str, str]] = []
         self._uids = 0
         self.server = FakeCluster(uid=self._uid)
-        self.hub = Hub(scheduler, self.server, self.trace)
+        self.hub = Hub(scheduler, self.server, self.trace, lease=lease)
         self.flavour: Flavour = draw_flavour(scheduler.random, only)
         self.sites = Sites(scheduler, NAMES, trace=self.trace, became_active=self._became_active)
         self.wall_steps = [0.0, 0.0, 0.0]
         self.unforeseen = False
         self.changed_at = 0.0
         self._weights: dict[str, int] = {}
+        self._latest: dict[Resource, dict[str, dict[str, Any]]] = defaultdict(dict)
+        """What is at the API server, by kind and name. Shared with the watches: nobody alters it."""
         self.invariants = Invariants(
             self.server, self.sites, now=lambda: scheduler.now, proved=self._proved, fencing=self.flavour.fencing,
             cooldown=self.flavour.cooldown, wall_moves=self.flavour.clocks,
@@ -186,6 +189,10 @@ class Scenario:
         return any(item["type"] == "ActionRequired" and item["status"] == "True" for item in conditions)
 
     def _saw(self, event: str, resource: Resource, obj: dict[str, Any]) -> None:
+        if event == "DELETED":
+            self._latest[resource].pop(obj["metadata"]["name"], None)
+        else:
+            self._latest[resource][obj["metadata"]["name"]] = obj
         for replica in self.replicas:
             if replica.running:
                 replica.watch.tell(event, resource, obj)
@@ -250,10 +257,10 @@ class Scenario:
         return self._object(FAILOVER_POLICIES, "shop")
 
     def _object(self, resource: Resource, name: str) -> dict[str, Any]:
-        return at_once(self.server.get(resource, "shop", name))
+        return self._latest[resource][name]
 
     def _objects(self, resource: Resource) -> list[dict[str, Any]]:
-        return list(at_once(self.server.list(resource)))
+        return [obj for _, obj in sorted(self._latest[resource].items())]
 
     def runs(self) -> list[dict[str, Any]]:
         """All Failover objects."""
@@ -280,15 +287,17 @@ class Scenario:
         shared = self.flavour.spec.get("topology") == "ActiveActive"
         self.server.put(HTTP_ROUTES, route({EU: 34, US: 33, AP: 33} if shared else {EU: 100, US: 0, AP: 0}))
         self.server.put(FAILOVER_POLICIES, policy(**self.flavour.spec))
+        for resource in (REGIONS, HTTP_ROUTES, FAILOVER_POLICIES):
+            for obj in at_once(self.server.list(resource)):
+                self._latest[resource][obj["metadata"]["name"]] = obj
         self.sites.furnish(self.flavour.steps, EU)
         if self.flavour.agents:
             spec, _ = policy_spec(self._policy())
             for site in self.sites.all.values():
                 site.agent = Agent(
-                    site, server=self.server, scheduler=self.scheduler, spec=spec, trace=self.trace,
-                    became_active=self._became_active,
+                    site, server=self.server, scheduler=self.scheduler, spec=spec, policy=self._policy,
+                    trace=self.trace, became_active=self._became_active,
                 )  # fmt: skip
-        self.sites.weights = self.weights()
         self._gateway()
 
 
@@ -324,13 +333,16 @@ class _Log(logging.Handler):
         self._scenario.trace("log", self.format(record))
 
 
-def play(seed: int, *, only: str = "", tail: int = 120) -> Result:
+def play(seed: int, *, only: str = "", lease: bool = True, tail: int = 120) -> Result:
     """Play the scenario of `seed`, with a policy of the kind `only` where one is named.
+
+    Args:
+        lease: False: a replica may begin a write without the lease. What keeps the world whole then are the fences.
 
     Raises:
         ViolationError: with the seed, the flavour and the end of the trace.
     """
-    scenario = Scenario(seed, only)
+    scenario = Scenario(seed, only, lease=lease)
     exact, copy.deepcopy = copy.deepcopy, clone  # the same for JSON, and half of the time otherwise
     handler, logger = _Log(scenario), logging.getLogger("regent")
     level, logger.level, logger.propagate = logger.level, logging.ERROR, False

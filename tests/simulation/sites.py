@@ -102,7 +102,8 @@ class Sites:
         for site in self.all.values():
             for step in steps:
                 role = Role.ACTIVE if site.name == active else Role.STANDBY
-                site.units[step] = Unit(step, site, role)
+                first = Fence(0, 0, 1) if role is Role.ACTIVE else NEVER  # also after its demotion the others follow it
+                site.units[step] = Unit(step, site, role, promoted_by=first)
         if "db" in steps:
             self._scheduler.after(REPLICATION, self._replicate)
             self._scheduler.after(WRITES, self._write)

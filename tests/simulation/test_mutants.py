@@ -10,6 +10,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS, Mutant, hunt
 from tests.simulation.planting import StaleEditError, planted
 
+pytestmark = pytest.mark.timeout(300)  # seconds of computing, on a machine that may have other things to do
 QUICK = [mutant for mutant in MUTANTS if mutant.quick]
 
 

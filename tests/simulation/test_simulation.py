@@ -16,6 +16,7 @@ import pytest
 
 from tests.simulation.scenario import play
 
+pytestmark = pytest.mark.timeout(300)  # seconds of computing, on a machine that may have other things to do
 ROOT = Path(__file__).parents[2]
 SEEDS = 500
 AT_ONCE = 25
@@ -41,6 +42,16 @@ def test_scenarios_reach_what_they_are_made_for() -> None:
     assert phases["Succeeded"] > 60
     assert len(faults) >= 12, faults
     assert len(flavours) == 5, flavours
+
+
+def test_an_old_leader_that_wakes_up_inside_a_run_of_its_successor_has_no_effect() -> None:
+    """Frozen with weights just written, its lease taken over meanwhile, and back at the same epoch, also in mid of a
+    gradual shift. What it may not do stands in the invariants."""
+    wakes: Counter[str] = Counter()
+    for seed in range(30):
+        wakes += play(seed, only="leaders").wakes
+    assert wakes["as an old leader"] > wakes["in the run and epoch of its successor"] > 5, wakes
+    assert wakes["in mid of a gradual shift of its successor"] > 2, wakes
 
 
 def test_a_seed_is_always_the_same_scenario() -> None:
