@@ -232,7 +232,10 @@ class Invariants:
             source = (run.get("spec") or {}).get("from")
             others = [name for name in others if planned and name == source]
         tried = {str(item.get("region")) for item in (run.get("status") or {}).get("attempts") or ()}
-        others += [name for name in tried - {unit.site.name} if _may_write(self._sites.all[name].units["db"])]
+        # Of the candidates that failed, only what this very run has activated: where nothing is fenced, one may have
+        # been left active by an earlier run, and stays what it was.
+        failed = [self._sites.all[name].units["db"] for name in tried - {unit.site.name}]
+        others += [other.site.name for other in failed if other.run == unit.run and _may_write(other)]
         if not self.accepted_loss:
             _claim(not others, f"db became active in {unit.site.name} while {', '.join(others)} may write")
         have = set(unit.log)
