@@ -233,6 +233,7 @@ def snapshot_of(case: Words) -> Snapshot:
         lags=world.get("lags", {}),
         replication=world.get("replication", {}),
         roles={region: frozenset(steps) for region, steps in world.get("roles", {}).items()},
+        roles_seen=world.get("roles_seen", True),
     )
 
 

@@ -27,6 +27,9 @@ USUAL_TYPE = {
 }
 """The type of run that a trigger leads to, which is what a window names; Failover for the others."""
 
+ROLES_RETRY = 0.5
+"""Seconds after which it is asked again whether the roles were seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -81,6 +84,14 @@ def _suspended(case: Case) -> Hold | None:
 def _split_brain(case: Case) -> Hold | None:
     seen = suspected(case.snapshot)
     return case.hold("SplitBrainSuspected", seen, action_required=True) if seen else None
+
+
+def _roles(case: Case) -> Hold | None:
+    """Clients of a lost region are waiting; everything else can wait until it is known who is active."""
+    if case.snapshot.roles_seen or case.trigger.urgency is Urgency.HIGH:
+        return None
+    message = f"{case.trigger.message}; waiting for a look at which region is active in each promotion step"
+    return case.hold("RolesUnknown", message, retry_after=ROLES_RETRY)
 
 
 def _manual(case: Case) -> Hold | None:
@@ -185,6 +196,7 @@ CHAIN: tuple[Callable[[Case], Hold | None], ...] = (
     _unsupported,
     _suspended,
     _split_brain,
+    _roles,
     _manual,
     _grace,
     _observer,

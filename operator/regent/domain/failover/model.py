@@ -305,6 +305,8 @@ class Snapshot:
     """By Required ReplicationPolicy, the same of each region that it replicates to from the active one."""
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By region, the names of the promotion steps that were seen active there."""
+    roles_seen: bool = True
+    """Whether they were looked at lately. A process that has just begun to lead knows no second active side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
