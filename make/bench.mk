@@ -5,7 +5,7 @@ BENCHES := failover steps idle scale storm database replication
 BENCH_ARGS ?=
 
 .PHONY: bench
-bench: $(addprefix bench-,$(BENCHES)) ## Run all benchmarks (about 20 minutes)
+bench: $(addprefix bench-,$(BENCHES)) ## Run all benchmarks (about an hour)
 
 .PHONY: $(addprefix bench-,$(BENCHES))
 $(addprefix bench-,$(BENCHES)): bench-%: setup ## Run one: bench-failover, -steps, -idle, -scale, -storm, -database, -replication (BENCH_ARGS=...)
