@@ -13,7 +13,7 @@ demo-database: setup system-packages ## PostgreSQL moves to the other region twi
 
 .PHONY: test
 test: setup system-packages tools patroni ## All tests that need no Docker
-	@$(PYTEST) -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q --durations=25 --durations-min=10
 
 .PHONY: unit
 unit: setup ## Only the tests that need no cluster, no network namespace and no other program
