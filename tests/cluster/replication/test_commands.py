@@ -35,7 +35,6 @@ def regent(bench: Bench, tmp_path: Path) -> Regent:
 
 def test_from_one_line_to_copies(bench: Bench, regent: Regent) -> None:
     """Fails when what the commands write is not what the API and the operator take, or what they show is not so."""
-    bench.policies.append("hub-to-eu-and-us")
     bench.config_map(HUB, "one", {"color": "red"})
     for said in ("was set up", "is set up already"):
         made = regent("setup", HUB, f"{EU},{US}", "CONFIG")

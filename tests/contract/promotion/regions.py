@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from regent.adapters.clock import SystemClock
 from regent.adapters.kubernetes.client import KubernetesCluster
 from regent.adapters.kubernetes.connection import connect
@@ -51,7 +53,10 @@ class Member:
     def prepare(cls, plane: ControlPlane) -> Member:
         """Apply what a person applies in a member cluster."""
         plane.apply(DEPLOY / "account.yaml")
-        plane.apply(DEPLOY / "roles")
+        listed = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
+        for name in listed:
+            if name.startswith("roles/"):
+                plane.apply(DEPLOY / name)
         plane.apply(DEPLOY / "fence.yaml")
         kubeconfig = plane.service_account_kubeconfig("regent-system", "regent").read_text()
         return cls(plane, kubeconfig, plane.api.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +83,7 @@ SUM_ABOVE_A_WEIGHT = [
 ]
 
 
+@pytest.mark.timeout(300)
 @example(rules=SUM_ABOVE_A_WEIGHT, distribution={"eu": 100, "us": 0, "ap": 0}, annotations={})
 @settings(max_examples=100, deadline=None)
 @given(rules=rules, distribution=distributions, annotations=st.dictionaries(st.text(min_size=1, max_size=6), st.text()))

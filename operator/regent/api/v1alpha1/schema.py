@@ -95,9 +95,7 @@ def root_schema(kind: type[Resource]) -> Node:
         **{name: {"description": text, "type": "string"} for name, text in _STANDARD.items()},
         "metadata": {"type": "object"},
         "spec": parts["spec"],
-        # Regent alone writes it, all of it each time: who owns which field of it is of no use to anybody, and keeping
-        # that book is a third of what a write costs the API server and of what the object weighs.
-        "status": {**parts["status"], "x-kubernetes-map-type": "atomic"},
+        "status": parts["status"],
     }
     schema["required"] = ["spec"]
     return schema
