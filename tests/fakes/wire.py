@@ -76,6 +76,14 @@ class WireServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            # A connection that was accepted in this very round would find the server closed, and CPython then leaves
+            # its transport open: no more is accepted, and those that were get their round.
+            for listener in self._server.sockets:
+                loop.remove_reader(listener.fileno())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
         self._server.close()
         for task in list(self._peers):
             task.cancel()
