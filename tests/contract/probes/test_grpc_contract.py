@@ -133,9 +133,10 @@ async def test_connection_closed_between_probes_is_no_failure() -> None:
                 while data := await peer.reader.read(65536):
                     writer.write(data)
             finally:
+                # Before anything is waited for: the end of the test cancels that too.
+                writer.close()
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                writer.close()
 
         async with WireServer(relay) as proxy, opened("http1", spec_for(proxy.port, GrpcCheck())) as endpoint:
             for number in (1, 2, 3, 4):
