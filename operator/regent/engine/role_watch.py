@@ -86,6 +86,7 @@ class RoleWatch:
         self._leadership = leadership
         self._clock = clock
         self._roles: dict[str, Roles] = {}
+        self._remembered: set[str] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -94,8 +95,8 @@ class RoleWatch:
         while True:
             if self._leadership.leading:
                 await self.look()
-            elif rounds % STANDBY_EVERY == 0:
-                await self.remember()
+            else:
+                await self.remember(all_of_them=rounds % STANDBY_EVERY == 0)
             rounds += 1
             await asyncio.sleep(INTERVAL)
 
@@ -113,9 +114,18 @@ class RoleWatch:
         self._roles = {uid: roles for uid, roles in self._roles.items() if uid in uids}
         await asyncio.gather(*(self._look_at(policy) for policy in _promoting(policies)))
 
-    async def remember(self) -> None:
-        """Look at the data of all policies for the drivers' memory alone: this replica decides nothing now."""
-        await asyncio.gather(*(self._remember(policy) for policy in _promoting(self._store.list(FAILOVER_POLICIES))))
+    async def remember(self, *, all_of_them: bool = True) -> None:
+        """Look at the data of all policies for the drivers' memory alone: this replica decides nothing now.
+
+        Otherwise only at those that it has never looked at: a process that has just started learns of them after its
+        first round, and may have to lead before the next one of all.
+        """
+        policies = _promoting(self._store.list(FAILOVER_POLICIES))
+        uids = {str(policy["metadata"]["uid"]) for policy in policies}
+        self._remembered &= uids
+        due = [item for item in policies if all_of_them or str(item["metadata"]["uid"]) not in self._remembered]
+        self._remembered = uids
+        await asyncio.gather(*(self._remember(policy) for policy in due))
 
     async def _remember(self, policy: Mapping[str, Any]) -> None:
         try:

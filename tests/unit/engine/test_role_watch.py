@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.roles import Role, RoleState
 from regent.engine.resources import FAILOVER_POLICIES
+from regent.engine.store import Store
 from tests.fakes.promotion import FakeDriver, FakeSteps
 from tests.fakes.world import EU, US, World
 
@@ -81,3 +82,19 @@ async def test_the_leader_looks_at_every_step() -> None:
     await one_round(world)
     assert len(steps.looks) == 4
     assert states(world) == 4
+
+
+async def test_a_policy_that_a_starting_replica_learns_of_late_is_looked_at_in_the_next_round() -> None:
+    """Fails when it has to wait for the next round of all: the replica may lead, and the primary be gone, by then."""
+    world, steps = furnished()
+    world.leadership.lose()
+    [policy] = world.store.list(FAILOVER_POLICIES)
+    world.store = Store()  # a new process, whose lists have not been answered yet
+    world.watch._store = world.store
+    await world.watch.remember()
+    assert steps.looks == []
+    world.store.observe(FAILOVER_POLICIES, policy)
+    await world.watch.remember(all_of_them=False)
+    assert sorted(steps.looks) == [f"db {EU}", f"db {US}"]
+    await world.watch.remember(all_of_them=False)
+    assert len(steps.looks) == 2, "from then on it has its turn with all"
