@@ -34,6 +34,7 @@ from regent.api.v1alpha1.convert_region import region_plan
 from regent.engine.clock_check import ClockCheck
 from regent.engine.health import HealthTracker
 from regent.engine.hub_identity import HubIdentity
+from regent.engine.placements import PlacementReconciler
 from regent.engine.ports import Leadership
 from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.reconcile import Reconciler, Workers
@@ -41,7 +42,7 @@ from regent.engine.region_clusters import ClusterChecks
 from regent.engine.region_secrets import RegionSecrets
 from regent.engine.region_setup import RegionSetup
 from regent.engine.regions import RegionReconciler
-from regent.engine.resources import FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES, Resource
+from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES, Resource
 from regent.engine.resync import WATCHED, Resync
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -219,6 +220,12 @@ class Operator:
             FAILOVER_POLICIES: self._failover.reconciler(),
             REGIONS: regions,
             REPLICATION_POLICIES: self._replication.reconciler,
+            PLACEMENT_POLICIES: PlacementReconciler(
+                store=self._store,
+                status=StatusWriter(self._cluster, self._store, self._leadership, metrics=self._metrics),
+                queue=self._queue,
+                clock=self._clock,
+            ),
         }
 
     def _region_changed(self, region: str) -> None:
@@ -264,7 +271,7 @@ class Operator:
         if self._elector is not None:
             await self._elector.elected()
         await self._store.wait_synced()
-        for resource in (FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES):
+        for resource in (FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES, PLACEMENT_POLICIES):
             # The queue has filled on the standby, but what was visited by nobody may have been asked for late.
             for obj in self._store.list(resource):
                 metadata = obj["metadata"]

@@ -64,6 +64,7 @@
   resources:
   - failoverpolicies/status
   - failovers/status
+  - placementpolicies/status
   - regions/status
   - replicationpolicies/status
   verbs:
@@ -83,12 +84,6 @@
   - regent.dev
   resources:
   - placementpolicies
-  verbs:
-  - list
-  - watch
-- apiGroups:
-  - regent.dev
-  resources:
   - regions
   verbs:
   - get

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 
 class Locality(Enum):
@@ -25,6 +26,38 @@ class PlacementRule:
     allowed: frozenset[str] = frozenset()
     """Regions that are allowed; empty: all that comply."""
     locality: Locality = Locality.STRICT
+
+
+class Transfer(Enum):
+    """Whether data may be copied from one region to another; the values are the API's."""
+
+    ALLOWED = "Allowed"
+    DENIED = "Denied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopedRule:
+    """One PlacementPolicy of the namespace."""
+
+    rule: PlacementRule
+    selector: Mapping[str, Any] = field(default_factory=dict)
+    transfer: Transfer = Transfer.ALLOWED
+
+
+def scoped_rule(obj: Mapping[str, Any]) -> ScopedRule:
+    """Read a PlacementPolicy object as served. What cannot be understood is read as the stricter of its values."""
+    spec = obj.get("spec") or {}
+    locality, transfer = spec.get("locality"), spec.get("crossRegionTransfer") or Transfer.ALLOWED.value
+    return ScopedRule(
+        rule=PlacementRule(
+            name=str((obj.get("metadata") or {}).get("name") or ""),
+            compliance=frozenset(map(str, spec.get("compliance") or ())),
+            allowed=frozenset(map(str, spec.get("allowedRegions") or ())),
+            locality=next((item for item in Locality if item.value == locality), Locality.STRICT),
+        ),
+        selector=spec.get("selector") or {},
+        transfer=next((item for item in Transfer if item.value == transfer), Transfer.DENIED),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +82,11 @@ def judge(rules: Iterable[PlacementRule], region: str, compliance: frozenset[str
         else:
             preferred = False
     return Placed("; ".join(denied), preferred)
+
+
+def satisfies(rule: PlacementRule, region: str, compliance: frozenset[str]) -> bool:
+    """Whether a region is one that the rule wants, however binding it is."""
+    return not _against(rule, region, compliance)
 
 
 def _against(rule: PlacementRule, region: str, compliance: frozenset[str]) -> str:

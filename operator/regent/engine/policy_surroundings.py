@@ -6,12 +6,9 @@ unknown lag counts as over the gate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from regent.domain.failover.model import PolicySpec, PolicyState
 from regent.domain.labels import selects
-from regent.domain.placement import Locality, PlacementRule
+from regent.domain.placement import PlacementRule, scoped_rule
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REPLICATION_POLICIES
 from regent.engine.store import Store
 
@@ -23,23 +20,11 @@ def placement_rules(store: Store, policy: PolicySpec) -> list[PlacementRule]:
     own = store.get(FAILOVER_POLICIES, policy.namespace, policy.name) or {"metadata": {}}
     labels = own["metadata"].get("labels") or {}
     rules = [
-        _rule(obj)
+        scoped_rule(obj)
         for obj in store.list(PLACEMENT_POLICIES, policy.namespace)
-        if selects((obj.get("spec") or {}).get("selector") or {}, labels)
-        and not obj["metadata"].get("deletionTimestamp")
+        if not obj["metadata"].get("deletionTimestamp")
     ]
-    return sorted(rules, key=lambda rule: rule.name)
-
-
-def _rule(obj: Mapping[str, Any]) -> PlacementRule:
-    spec = obj.get("spec") or {}
-    locality = spec.get("locality")
-    return PlacementRule(
-        name=obj["metadata"]["name"],
-        compliance=frozenset(map(str, spec.get("compliance") or ())),
-        allowed=frozenset(map(str, spec.get("allowedRegions") or ())),
-        locality=next((item for item in Locality if item.value == locality), Locality.STRICT),
-    )
+    return sorted((item.rule for item in rules if selects(item.selector, labels)), key=lambda rule: rule.name)
 
 
 def replication_lags(store: Store, policy: PolicySpec, state: PolicyState) -> dict[str, dict[str, float | None]]:

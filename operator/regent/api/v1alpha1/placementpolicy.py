@@ -59,7 +59,9 @@ class PlacementPolicyStatus(ApiModel):
         default="", description="Regions that satisfy the policy now, joined by commas."
     )
     violations: Count | None = Field(
-        default=None, description="Policies and objects of the namespace that break the policy now."
+        default=None,
+        description="Policies of the namespace that break it now: a FailoverPolicy that is active in a region where it "
+        "may not be, a ReplicationPolicy with a target that nothing may be copied to.",
     )
     conditions: Conditions = conditions_field("Ready")
 

@@ -7,44 +7,9 @@ their labels refuses these. What the rules say of a region is judged as for fail
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any
 
 from regent.domain.labels import selects
-from regent.domain.placement import Locality, PlacementRule, judge
-
-
-class Transfer(Enum):
-    """Whether data may be copied from one region to another; the values are the API's."""
-
-    ALLOWED = "Allowed"
-    DENIED = "Denied"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScopedRule:
-    """One PlacementPolicy of the namespace."""
-
-    rule: PlacementRule
-    selector: Mapping[str, Any] = field(default_factory=dict)
-    transfer: Transfer = Transfer.ALLOWED
-
-
-def scoped_rule(obj: Mapping[str, Any]) -> ScopedRule:
-    """Read a PlacementPolicy object as served. What cannot be understood is read as the stricter of its values."""
-    spec = obj.get("spec") or {}
-    locality, transfer = spec.get("locality"), spec.get("crossRegionTransfer") or Transfer.ALLOWED.value
-    return ScopedRule(
-        rule=PlacementRule(
-            name=str((obj.get("metadata") or {}).get("name") or ""),
-            compliance=frozenset(map(str, spec.get("compliance") or ())),
-            allowed=frozenset(map(str, spec.get("allowedRegions") or ())),
-            locality=next((item for item in Locality if item.value == locality), Locality.STRICT),
-        ),
-        selector=spec.get("selector") or {},
-        transfer=next((item for item in Transfer if item.value == transfer), Transfer.DENIED),
-    )
+from regent.domain.placement import ScopedRule, Transfer, judge
 
 
 def denied(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from regent.domain.conditions import Condition
+from regent.domain.placement import scoped_rule
 from regent.domain.replication.kinds import unknown_kinds
 from regent.domain.replication.model import Direction, ReplicationSpec
 from regent.domain.replication.model import Link as Way
-from regent.domain.replication.placement import denied, scoped_rule
+from regent.domain.replication.placement import denied
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
 from regent.engine.store import Store

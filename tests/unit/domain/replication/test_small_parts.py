@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from regent.domain.labels import selects
+from regent.domain.placement import scoped_rule
 from regent.domain.replication.compare import changed_at, differences, surplus
 from regent.domain.replication.ownership import as_applied
-from regent.domain.replication.placement import denied, scoped_rule
+from regent.domain.replication.placement import denied
 from tests.fakes.replication import config_map, deployment
 
 
