@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(300)  # seconds of computing, on a machine that
 ROOT = Path(__file__).parents[2]
 SEEDS = 500
 AT_ONCE = 25
+ENDS = {"Succeeded", "RolledBack", "Superseded", "Failed"}
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
@@ -29,16 +30,18 @@ def test_the_invariants_hold_whatever_fails(first: int) -> None:
 
 
 def test_scenarios_reach_what_they_are_made_for() -> None:
-    """Invariants that are never put to the test hold for ever."""
+    """Invariants that are never put to the test hold for ever. Rare ends need more scenarios: about 1 in 100 fails."""
     phases: Counter[str] = Counter()
     faults: Counter[str] = Counter()
     flavours: Counter[str] = Counter()
-    for seed in range(1000, 1060):
+    for seed in range(1000, 1400):
         result = play(seed)
         phases += result.runs
         faults += result.faults
         flavours[result.flavour.partition(",")[0]] += 1
-    assert {"Succeeded", "RolledBack", "Superseded", "Failed"} <= set(phases), phases
+        if seed >= 1060 and set(phases) >= ENDS:
+            break
+    assert set(phases) >= ENDS, phases
     assert phases["Succeeded"] > 60
     assert len(faults) >= 12, faults
     assert len(flavours) == 5, flavours

@@ -241,6 +241,10 @@ class Link:
         delays += [task.result() for task in tasks]
         if self.idle:
             self.passed_at = self._clock.wall()
+            if not any(delays):
+                # A write without an answer may have been carried out all the same. The watch then shows the copy as
+                # it should be, and no other write comes that would tell that the target answers again.
+                self.problem = ""
         self._changed()
         return self._rest(max(delays), failed=any(delays))
 
@@ -283,8 +287,10 @@ class Link:
         elif kind is ActionKind.PRUNE:
             # Absence is for the pruner to judge, which sees all of it.
             note(key, Outcome.ORPHANED)
+        elif look.wanted is None:
+            note(key, Outcome.UNWANTED)
         else:
-            note(key, Outcome.IN_SYNC if look.wanted is not None else Outcome.UNWANTED)
+            self.looker.settle(look)
         self.work.done(key, now)
         return None
 
@@ -311,7 +317,7 @@ class Link:
                 self.looker.note(key, Outcome.PENDING)
                 self.work.done(key, now())
             case Verdict.KEPT:
-                self.looker.note(key, Outcome.IN_SYNC)
+                self.looker.settle(look)
                 self.work.done(key, now())
             case Verdict.CONFLICTED:
                 self.looker.note(key, Outcome.CONFLICTED, result.message)

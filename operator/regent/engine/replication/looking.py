@@ -204,7 +204,8 @@ class Looker:
         return Look(key, source, target, wanted, action)
 
     def settle(self, look: Look) -> None:
-        """The copy has been written and the API server found nothing to change: it is what it should be."""
+        """The copy is what it should be: nothing differs, or the API server found nothing to change, or the policy
+        leaves what differs to the target. Digests count it as equal until either side changes."""
         if look.wanted is not None:
             wanted = look.wanted.content_hash
             self._seen[look.key] = _Seen(version_of(look.source), wanted, version_of(look.target), wanted)
