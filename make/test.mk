@@ -19,6 +19,10 @@ test: setup system-packages tools patroni ## All tests that need no Docker
 unit: setup ## Only the tests that need no cluster, no network namespace and no other program
 	@$(PYTEST) tests/unit tests/property tests/component tests/arch -n $(WORKERS) -q -m "not cluster and not e2e"
 
+.PHONY: test-properties
+test-properties: setup ## Look for examples that break a property: new ones each time, where `make test` repeats its own
+	@HYPOTHESIS_PROFILE=search $(PYTEST) tests/property -n $(WORKERS) -q
+
 .PHONY: e2e
 e2e: setup system-packages tools patroni ## Only the end-to-end tests on real parts
 	@$(PYTEST) tests/e2e -q
