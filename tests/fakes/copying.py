@@ -141,14 +141,18 @@ class FakeRegionAccess:
 
 
 class CopyWorld:
-    """Regions `eu` (the source) and `us`; the policy's own objects are in a hub beside them."""
+    """Regions `eu` (the source) and `us`; the policy's own objects are in a hub beside them.
 
-    def __init__(self) -> None:
+    Args:
+        before: a world whose operator has ended: this one is the next operator, in the same clusters.
+    """
+
+    def __init__(self, before: CopyWorld | None = None) -> None:
         self.clock = LoopClock()
         self.metrics = FakeMetrics()
         self.recorder = FakeRecorder()
-        self.hub = FakeCluster()
-        self.clusters = {EU: FakeCopyCluster(), US: FakeCopyCluster()}
+        self.hub = before.hub if before else FakeCluster()
+        self.clusters = before.clusters if before else {EU: FakeCopyCluster(), US: FakeCopyCluster()}
         self.store = Store()
         self.hub.feed(self.store)
         self.not_now = ""
@@ -183,7 +187,9 @@ class CopyWorld:
             clock=self.clock,
             metrics=self.metrics,
         )
-        for name in self.clusters:
+        for policy in self.store.list(REPLICATION_POLICIES, SHOP):
+            self.queue.add(Key(REPLICATION_POLICIES, SHOP, policy["metadata"]["name"]))
+        for name in self.clusters if before is None else ():
             self.hub.put(REGIONS, {"metadata": {"name": name}, "spec": {}, "status": {"health": "Healthy"}})
 
     def policy(self, **spec: Any) -> None:
@@ -206,6 +212,23 @@ class CopyWorld:
         """Set a ConfigMap of a region."""
         metadata = {"namespace": SHOP, "name": name}
         return self.clusters[region].put(CONFIG_MAPS, {"metadata": metadata, "data": data})
+
+    def edit(self, region: str, name: str, **data: str) -> None:
+        """Change the data of a ConfigMap that is there, as somebody in the region; or make it."""
+        found = self.clusters[region]._objects.get(CONFIG_MAPS, {}).get((SHOP, name))
+        if found is None:
+            self.put(region, name, **data)
+        else:
+            self.clusters[region].put(CONFIG_MAPS, {**clone(found), "data": data})
+
+    def remove(self, region: str, name: str) -> None:
+        """Delete a ConfigMap, as somebody in the region."""
+        cluster = self.clusters[region]
+        cluster._drop(CONFIG_MAPS, cluster._objects[CONFIG_MAPS][SHOP, name])
+
+    def names(self, region: str) -> list[str]:
+        """The ConfigMaps of a region."""
+        return sorted(name for _, name in self.clusters[region]._objects.get(CONFIG_MAPS, {}))
 
     def put_copy(self, name: str, value: str) -> None:
         """Change the data of a copy, as somebody in the target."""

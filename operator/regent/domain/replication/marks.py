@@ -33,6 +33,8 @@ EPOCH = "regent.dev/replication-epoch"
 OBSERVED_AT = "regent.dev/observed-at"
 HOME = "regent.dev/home-region"
 LAST_COMMON = "regent.dev/last-common-hash"
+SERVED = "regent.dev/served-hash"
+"""`<hash>@<last common hash>`: what this side's API server made of what was written, where that is not the same."""
 MISSING_SINCE = "regent.dev/missing-since"
 """Tombstone: since when the source of a copy has been seen missing. Set and removed by merge patch, never applied."""
 
@@ -60,6 +62,7 @@ ANNOTATIONS = frozenset(
         OBSERVED_AT,
         HOME,
         LAST_COMMON,
+        SERVED,
         MISSING_SINCE,
         fence.ANNOTATION,
     }

@@ -19,9 +19,10 @@ from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.records import time_of
 from regent.engine.replication.farewell import Farewell, Left, held, keeps_copies
 from regent.engine.replication.freeze import frozen
+from regent.engine.replication.linking import Remembered
 from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, owners_of, scope_of, target_paused
-from regent.engine.replication.session import UNREACHABLE, Remembered, Session, Sessions
+from regent.engine.replication.session import UNREACHABLE, Session, Sessions
 from regent.engine.replication.status import Findings, announce, compose, measure
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from regent.engine.status import StatusWriter
@@ -154,9 +155,14 @@ class ReplicationReconciler:
         now = self._clock.monotonic()
         if active is not None and active.print == print_ and not (active.session.unserved and now >= active.look_again):
             return None
-        ways = [(way, denied_by_placement(self._store, spec.namespace, way)) for way in scope.ways]
         try:
-            session = await self._sessions.open(spec, ways, _remembered(obj), lambda: self._changed(key))
+            session = await self._sessions.open(
+                spec,
+                scope.ways,
+                denied=lambda way: denied_by_placement(self._store, spec.namespace, way),
+                remembered=_remembered(obj),
+                changed=lambda: self._changed(key),
+            )
         except UNREACHABLE as error:
             await self._close(key)
             text = f"the kinds of the policy cannot be looked up in {scope.source_region}: {error}"
@@ -175,8 +181,8 @@ class ReplicationReconciler:
             for item in self._store.list(PLACEMENT_POLICIES, namespace)
         )
         regions = tuple(
-            str(((self._store.get(REGIONS, "", way.target.region) or {}).get("spec") or {}).get("compliance"))
-            for way in scope.ways
+            str(((self._store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance"))
+            for region in (scope.source_region, *(way.target.region for way in scope.ways))
         )
         return obj["metadata"]["uid"], obj["metadata"].get("generation"), scope.ways, rules, regions
 
@@ -193,7 +199,7 @@ class ReplicationReconciler:
             link.paused = scope.paused or self._standing_still(spec, link.way) or unsettled
             if not link.paused:
                 link.wake()
-            pruned = await syncing.pruner.visit(source_healthy=self._healthy(link.way.source_region))
+            pruned = await syncing.pruner.visit(self._healthy)
             waits += [wait for wait in (syncing.tick(), pruned) if wait is not None]
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))

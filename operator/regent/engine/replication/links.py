@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from regent.domain.errors import ClusterError, LeadershipLostError, PromotionProblemError
+from regent.domain.replication.model import Direction, ObjectKey, ReplicationSpec
 from regent.domain.replication.model import Link as Way
-from regent.domain.replication.model import ObjectKey, ReplicationSpec
 from regent.domain.replication.plan import ActionKind
 from regent.domain.replication.state import Outcomes
 from regent.engine.ports import Clock, Metrics
-from regent.engine.replication.copier import Copier
 from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
-from regent.engine.replication.pace import Pace
-from regent.engine.replication.reflection import Name
+from regent.engine.replication.reflection import Name, Reflection
+from regent.engine.replication.repairs import Repairs
 from regent.engine.replication.worklist import Worklist
 from regent.engine.replication.writing import Verdict, Writer
 from regent.engine.resources import Resource
@@ -36,24 +34,13 @@ LAST_RETRY = 30.0
 """Seconds between tries of a target that does not answer."""
 HELD = 5.0
 """Seconds until it is asked again whether a batch may be written."""
-PATIENT_REPAIRS = 4
-"""Writes of the same content to one copy after which somebody else is taken to write against them."""
-CALM = 300.0
-"""Seconds after which that is forgotten, and the longest time between two such writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Repair:
-    content_hash: str
-    times: int
-    at: float
 
 
 class Link:
     """Keeps one target in step.
 
     Args:
-        pace: bounds how much is done at once in the target.
+        writer: carries out what was decided.
         may_write: called before each batch; says why nothing may be written now, "" when it may.
         changed: called when something that is shown has changed.
     """
@@ -65,8 +52,7 @@ class Link:
         tracked: Mapping[Resource, Tracked],
         *,
         looker: Looker,
-        copier: Copier,
-        pace: Pace,
+        writer: Writer,
         may_write: Callable[[], Awaitable[str]],
         clock: Clock,
         jitter: Callable[[], float],
@@ -77,8 +63,7 @@ class Link:
         self.way = way
         self.tracked = tracked
         self.looker = looker
-        self.copier = copier
-        self.writer = Writer(spec, copier, pace)
+        self.writer = writer
         self.may_write = may_write
         self._clock = clock
         self._jitter = jitter
@@ -97,7 +82,7 @@ class Link:
         """Wall time at which everything that was known was last in the target."""
         self.deleted: set[ItemKey] = set()
         """Objects that were seen to be deleted in the source."""
-        self._repairs: dict[ItemKey, _Repair] = {}
+        self._repairs = Repairs(clock)
         self.outcomes = Outcomes()
         """How the last writes ended."""
         self._silent_failures = 0
@@ -116,6 +101,13 @@ class Link:
         for undo in self._subscriptions:
             undo()
         self._subscriptions.clear()
+
+    def origins(self) -> Iterator[Reflection]:
+        """Give what is copied from: the source, and with changes in both directions the target too."""
+        for item in self.tracked.values():
+            yield item.source
+            if self.spec.direction is Direction.BIDIRECTIONAL:
+                yield item.target
 
     def wake(self) -> None:
         """Something may be done now that could not be before."""
@@ -273,7 +265,8 @@ class Link:
         kind, note = look.action.kind, self.looker.note
         if look.action.writes:
             drifted = look.target is not None and self.looker.outcome(key) in (Outcome.IN_SYNC, Outcome.DRIFTED)
-            rest = self._contested(look)
+            drifted = drifted and look.pair is None
+            rest = self._repairs.rest(look)
             if rest > 0:
                 note(key, Outcome.DRIFTED, f"it does not stay as it is written: {look.action.message}")
                 self.work.postpone(key, now + rest)
@@ -298,7 +291,7 @@ class Link:
         """Write one copy; return for how many seconds to leave the target alone, 0 when all is well with it."""
         key, now = look.key, self._clock.monotonic
         result = await self.writer.write(self.tracked[key.resource], look)
-        self.count(result.verdict.value)
+        self.count(result.verdict.value, region=result.region)
         if result.verdict is Verdict.UNAVAILABLE:
             self.problem = result.message
             self.work.give_back(key)
@@ -312,7 +305,7 @@ class Link:
                 self.work.done(key, now())
             case Verdict.WRITTEN:
                 self._judged(key, succeeded=True)
-                self._written(look)
+                self._repairs.written(look, restless=result.restless)
                 # The answer is in the reflection of the target, which asks for another look: that settles it.
                 self.looker.note(key, Outcome.PENDING)
                 self.work.done(key, now())
@@ -328,25 +321,6 @@ class Link:
                 self._fail(key, result.message)
         return 0.0
 
-    def _written(self, look: Look) -> None:
-        """Remember how often the same content had to be written: somebody in the target may be writing against us."""
-        wanted = look.wanted.content_hash if look.wanted is not None else ""
-        known = self._repairs.get(look.key)
-        now = self._clock.monotonic()
-        fresh = known is None or known.content_hash != wanted or now - known.at > CALM
-        times = 1 if known is None or fresh else known.times + 1
-        self._repairs[look.key] = _Repair(wanted, times, now)
-
-    def _contested(self, look: Look) -> float:
-        """Seconds until a copy may be written again that did not stay as it was written."""
-        known = self._repairs.get(look.key)
-        if known is None or look.wanted is None or known.content_hash != look.wanted.content_hash:
-            return 0.0
-        if known.times < PATIENT_REPAIRS:
-            return 0.0
-        rest = min(CALM, 2.0 ** min(known.times - PATIENT_REPAIRS, 10))
-        return max(0.0, known.at + rest - self._clock.monotonic())
-
     def _judged(self, key: ItemKey, *, succeeded: bool) -> None:
         kind = self.tracked[key.resource].kind
         self.outcomes = self.outcomes.add(ObjectKey(kind, self.way.target.namespace, key.name), succeeded=succeeded)
@@ -356,12 +330,12 @@ class Link:
         self.looker.note(key, Outcome.FAILED, message)
         self.work.failed(key, self._clock.monotonic())
 
-    def count(self, result: str) -> None:
-        """Count a write by how it ended."""
+    def count(self, result: str, *, region: str = "") -> None:
+        """Count a write by how it ended. `region`: where it was made; "": in the target."""
         self._metrics.count(
             "regent_replication_writes_total",
             namespace=self.spec.namespace,
             policy=self.spec.name,
-            region=self.way.target.region,
+            region=region or self.way.target.region,
             result=result,
         )

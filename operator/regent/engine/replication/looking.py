@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from regent.domain.replication import conflict
 from regent.domain.replication.compare import changed_at
 from regent.domain.replication.content import MAX_OBJECT_BYTES
 from regent.domain.replication.kinds import (
@@ -93,6 +94,10 @@ class Look:
     target: Object | None
     wanted: Desired | None
     action: Action
+    pair: conflict.Outcome | None = None
+    """What is to be done about both sides, where both may change the object."""
+    rest: Object | None = None
+    """Merge patch that makes a workload of the target rest as it should; nothing else differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,7 @@ class Looker:
         if source is not None and (reason := self._refusal(tracked, source)):
             self.note(key, Outcome.FAILED, reason)
             return None
-        wanted = self._wanted(tracked, source, target) if source is not None else None
+        wanted = self.wanted(tracked, source, target) if source is not None else None
         action = decide_object(wanted, target, spec=self._spec, link=self._way)
         if wanted is not None and source is not None:
             copied = copy_hash(wanted, target) if target is not None else ""
@@ -276,7 +281,8 @@ class Looker:
         versions = version_of(source), version_of(target)
         return seen is not None and (seen.source_version, seen.target_version) == versions
 
-    def _wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
+    def wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
+        """Return what the copy of an object should be. ValueError when a transform does not fit it."""
         return desired(
             source,
             self._spec,

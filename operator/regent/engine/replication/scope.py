@@ -12,9 +12,10 @@ from typing import Any
 
 from regent.domain.conditions import Condition
 from regent.domain.placement import scoped_rule
+from regent.domain.replication.conflict import refusal
 from regent.domain.replication.kinds import unknown_kinds
-from regent.domain.replication.model import Direction, ReplicationSpec
 from regent.domain.replication.model import Link as Way
+from regent.domain.replication.model import ReplicationSpec
 from regent.domain.replication.placement import denied
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
@@ -103,9 +104,8 @@ def _active(status: Mapping[str, Any]) -> set[str]:
 def _problem(
     spec: ReplicationSpec, store: Store, source: str, ways: tuple[Way, ...], shared: Callable[[str, str], bool]
 ) -> Condition | None:
-    asked = _unsupported(spec)
-    if asked:
-        return _not_ready("Unsupported", f"this version does not do {asked}; nothing is copied")
+    if refused := refusal(spec, targets=len(ways)):
+        return _not_ready("BidirectionalImpossible", refused)
     strange = [kind for selector in spec.resources for kind in unknown_kinds(selector)]
     if strange:
         text = f"resources[].kinds: {', '.join(strange)} is not of the category, or needs includeSecrets or includeRBAC"
@@ -124,14 +124,6 @@ def _problem(
     if not ways:
         return _not_ready("NoTargets", f"no target is left besides the source {source}")
     return None
-
-
-def _unsupported(spec: ReplicationSpec) -> str:
-    """What the policy asks for and is not done yet: doing the rest of it would be something else than is wanted."""
-    asked = {
-        "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
-    }
-    return ", ".join(name for name, is_asked in asked.items() if is_asked)
 
 
 def _paused(spec: ReplicationSpec, store: Store, source: str) -> str:

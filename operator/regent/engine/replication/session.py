@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
 from regent.domain.replication.kinds import OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
-from regent.domain.replication.model import KindRef, ReplicationSpec, Strategy
+from regent.domain.replication.model import KindRef, ReplicationSpec
 from regent.domain.replication.model import Link as Way
 from regent.engine.ports import Clock, Leadership, Metrics
-from regent.engine.replication.comparing import Comparer
-from regent.engine.replication.copier import Copier
+from regent.engine.replication.linking import LinkMaker, Remembered
 from regent.engine.replication.links import Link
-from regent.engine.replication.looking import Looker, Tracked
-from regent.engine.replication.pace import Paces
+from regent.engine.replication.looking import Tracked
 from regent.engine.replication.ports import Access, Reflectors, Transforms
 from regent.engine.replication.scope import Denied
-from regent.engine.replication.spread import Chosen, Spread
+from regent.engine.replication.spread import Spread
 from regent.engine.replication.syncing import Syncing
 from regent.engine.resources import Resource
 
@@ -65,15 +62,6 @@ class LinkTasks:
             await asyncio.wait({task})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """What the status says of a target, for whoever comes after."""
-
-    last_pass: float | None = None
-    token: str = ""
-    verified: float | None = None
-
-
 class Sessions:
     """Makes sessions.
 
@@ -96,36 +84,43 @@ class Sessions:
     ) -> None:
         self._access = access
         self._reflectors = reflectors
-        self._transforms = transforms
         self._tasks = tasks
-        self._may_write = may_write
-        self._leadership = leadership
         self._clock = clock
-        self._jitter = jitter
-        self._metrics = metrics
-        self._paces = Paces(clock)
+        self._links = LinkMaker(
+            access=access,
+            reflectors=reflectors,
+            transforms=transforms,
+            may_write=may_write,
+            leadership=leadership,
+            clock=clock,
+            jitter=jitter,
+            metrics=metrics,
+        )
 
     async def open(
         self,
         spec: ReplicationSpec,
-        ways: Sequence[tuple[Way, Denied]],
+        ways: Sequence[Way],
+        *,
+        denied: Callable[[Way], Denied],
         remembered: Mapping[str, Remembered],
         changed: Callable[[], None],
     ) -> Session:
         """Make a session; it copies from `Session.start` on.
 
         Args:
-            ways: where to, each with what placement says of it.
+            ways: where to.
+            denied: what placement says of a way.
             remembered: by region, what the status says.
             changed: called when something that is shown has changed.
 
         Raises:
             ClusterError, PromotionProblemError: a kind that the policy names cannot be looked up now.
         """
-        source = ways[0][0].source_region
+        source = ways[0].source_region
         kinds = {kind: await self._served(source, kind) for kind in kinds_of_spec(spec)}
         session = Session(spec, self._tasks, self._reflectors, clock=self._clock)
-        for way, denied in ways:
+        for way in ways:
             tracked = {
                 resource: Tracked(
                     kind=KindRef(kind.group, kind.version, kind.kind, resource.plural, resource.namespaced),
@@ -142,45 +137,9 @@ class Sessions:
             session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
             known = remembered.get(way.target.region, Remembered())
             chosen = session.spread.chosen(way.target.region)
-            link = self._syncing(spec, way, tracked, denied, chosen=chosen, known=known, changed=changed)
-            session.targets.append(link)
+            syncing = self._links.make(spec, way, tracked, denied=denied, chosen=chosen, known=known, changed=changed)
+            session.targets.append(syncing)
         return session
-
-    def _syncing(
-        self,
-        spec: ReplicationSpec,
-        way: Way,
-        tracked: Mapping[Resource, Tracked],
-        denied: Denied,
-        *,
-        chosen: Chosen,
-        known: Remembered,
-        changed: Callable[[], None],
-    ) -> Syncing:
-        looks = Comparer if spec.strategy is Strategy.LOCAL else Looker
-        link = Link(
-            spec,
-            way,
-            tracked,
-            looker=looks(spec, way, tracked, transformer=self._transforms.apply, denied=denied, chosen=chosen),
-            pace=self._paces.of(way.target.region),
-            copier=Copier(
-                spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics
-            ),
-            may_write=lambda: self._may_write(spec, way),
-            clock=self._clock,
-            jitter=self._jitter,
-            metrics=self._metrics,
-            changed=changed,
-        )
-        return Syncing(
-            link,
-            reflectors=self._reflectors,
-            clock=self._clock,
-            last=known.last_pass,
-            token=known.token,
-            verified=known.verified,
-        )
 
     async def _served(self, region: str, kind: KindRef) -> Resource | None:
         """Where the kind is served; None where the source knows no such kind in namespaces, which only users name."""

@@ -105,7 +105,7 @@ def facts_of(syncing: Syncing, findings: Findings) -> TargetFacts:
 
 
 def _lag(link: Link, findings: Findings) -> float | None:
-    heard = [item.source.heard_at for item in link.tracked.values() if not item.source.absent]
+    heard = [item.heard_at for item in link.origins() if not item.absent]
     if None in heard or not heard:
         return None
     oldest = link.work.oldest()
@@ -168,7 +168,7 @@ def _errors(syncing: Syncing) -> list[str]:
         syncing.pass_problem,
         syncing.pruner.blocked,
         syncing.pruner.problem,
-        *link.copier.kept,
+        *link.writer.kept,
         *sorted(reflections),
     ]
     found = [text for text in dict.fromkeys(general) if text] + link.looker.messages()

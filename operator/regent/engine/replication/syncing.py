@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from regent.domain.replication.content import bucket_digest
-from regent.domain.replication.model import TriggerMode
+from regent.domain.replication.model import Direction, TriggerMode
 from regent.engine.ports import Clock
 from regent.engine.replication import passes
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import ItemKey, Outcome
+from regent.engine.replication.pair_pruner import PairPruner
 from regent.engine.replication.ports import Reflectors
 from regent.engine.replication.pruner import Pruner
 from regent.engine.replication.reflection import Reflection
@@ -38,6 +39,7 @@ class Syncing:
         self,
         link: Link,
         *,
+        pruner: Pruner | PairPruner,
         reflectors: Reflectors,
         clock: Clock,
         last: float | None,
@@ -53,7 +55,7 @@ class Syncing:
         self.unequal: tuple[str, ...] = ()
         """Kinds whose digests differed at the last verification."""
         self.pass_problem = ""
-        self.pruner = Pruner(link, clock=clock)
+        self.pruner = pruner
         self._awaited: dict[Reflection, int] | None = None
         self._pass_token = ""
         self._under_way = False
@@ -82,7 +84,7 @@ class Syncing:
     def begin(self) -> None:
         """Begin a pass: all that is in the source now will be in the target when it is over."""
         self._under_way, self._pass_token = True, self.link.spec.trigger.sync_token
-        self._awaited = {item.source: item.source.listed for item in self.link.tracked.values()}
+        self._awaited = {item: item.listed for item in self.link.origins()}
         self._ask_for_lists()
 
     @property
@@ -142,8 +144,11 @@ class Syncing:
     def _relist(self, now: float) -> None:
         """List the target anew from time to time: a cache that lies would find itself equal for ever."""
         if self._relist_at is not None and now >= self._relist_at:
-            for item in self.link.tracked.values():
-                self._reflectors.refresh(item.target)
+            known = {item.target for item in self.link.tracked.values()}
+            if self.link.spec.direction is Direction.BIDIRECTIONAL:
+                known |= set(self.link.origins())
+            for reflection in known:
+                self._reflectors.refresh(reflection)
             self._relist_at = None
         if self._relist_at is None:
             self._relist_at = now + RELIST_EVERY * self.link.spec.verify_interval

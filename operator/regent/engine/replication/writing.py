@@ -55,6 +55,10 @@ class Written:
     wait: float = 0.0
     unchanged: bool = False
     """The API server found nothing to change."""
+    region: str = ""
+    """Where it was, when that is not the link's target."""
+    restless: bool = False
+    """The API server changes the object with every write, so that it never says what was written."""
 
 
 class Writer:
@@ -65,6 +69,11 @@ class Writer:
         self._copier = copier
         self._pace = pace
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What was overwritten although somebody else had written it, and where a record of it is; the last ones."""
+        return self._copier.kept
+
     async def write(self, tracked: Tracked, look: Look) -> Written:
         """Carry out `look.action`. Raises LeadershipLostError only."""
         async with self._pace:
@@ -73,7 +82,7 @@ class Writer:
             except ConflictError as error:
                 result = await self._refused(tracked, look, error)
             except (ClusterError, PromotionProblemError, ValueError) as error:
-                result = self._judge(error)
+                result = judge(error)
             else:
                 result = Written(Verdict.WRITTEN, unchanged=unchanged)
         if result.verdict is Verdict.UNAVAILABLE:
@@ -104,17 +113,19 @@ class Writer:
         try:
             await self._carry_out(tracked, look, action)
         except (ClusterError, PromotionProblemError, ValueError) as second:
-            return self._judge(second)
+            return judge(second)
         return Written(Verdict.WRITTEN)
 
-    def _judge(self, error: Exception) -> Written:
-        if isinstance(error, UnavailableError) and error.status in NOT_THE_OBJECT:
-            return Written(Verdict.UNAVAILABLE, str(error), error.retry_after or 0.0)
-        if isinstance(error, PromotionProblemError):
-            return Written(Verdict.UNAVAILABLE, str(error), MISSING_RIGHT)
-        if isinstance(error, AlreadyExistsError | ConflictError):
-            return Written(Verdict.AGAIN, str(error))
-        return Written(Verdict.FAILED, str(error))
+
+def judge(error: Exception) -> Written:
+    """Say whether an error is about the object, about the target, or nothing but news."""
+    if isinstance(error, UnavailableError) and error.status in NOT_THE_OBJECT:
+        return Written(Verdict.UNAVAILABLE, str(error), error.retry_after or 0.0)
+    if isinstance(error, PromotionProblemError):
+        return Written(Verdict.UNAVAILABLE, str(error), MISSING_RIGHT)
+    if isinstance(error, AlreadyExistsError | ConflictError):
+        return Written(Verdict.AGAIN, str(error))
+    return Written(Verdict.FAILED, str(error))
 
 
 def fields_of(error: ConflictError) -> tuple[str, ...]:
