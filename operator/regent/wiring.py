@@ -215,6 +215,7 @@ class Operator:
             recorder=self._recorder,
             clock=self._clock,
             hub=lambda: self._hub.uid,
+            stand_back=self._failover.pace.stand_back,
         )
         return {
             FAILOVER_POLICIES: self._failover.reconciler(),

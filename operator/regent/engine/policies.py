@@ -49,7 +49,7 @@ from regent.engine.region_epochs import RegionEpochs
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.role_watch import RoleWatch
-from regent.engine.run_context import Advance, Context
+from regent.engine.run_context import Advance, Context, moves_traffic
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
@@ -151,6 +151,11 @@ class PolicyReconciler:
 
     async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
         """Runs first: what is committed comes before anything new."""
+        key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
+        if self._pace.crowded and not moves_traffic(context):
+            later = self._pace.stand_back(key)
+            if later is not None:
+                return later
         waits: list[float | None] = []
         actions: list[str] = []
         advance = await self._held_operation(context)
@@ -174,7 +179,6 @@ class PolicyReconciler:
                 return _soonest(*waits)
         decision = decide(context.snapshot)
         if isinstance(decision, Plan) and not any(under_way(run) for run in context.runs):
-            key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
             if not self._pace.enter(key):
                 return _soonest(LOOK_AGAIN, *waits)
             try:
