@@ -28,11 +28,13 @@ e2e: setup system-packages tools patroni ## Only the end-to-end tests on real pa
 	@$(PYTEST) tests/e2e -q
 
 CRASH ?= all
+CRASH_KIND ?=
+CRASH_ONLY ?=
 
 .PHONY: test-crash
-test-crash: setup system-packages tools ## The leader dies at every boundary of every run, not only in a sample (CRASH=5: of five each)
+test-crash: setup system-packages tools ## The leader dies at every boundary of every run, not only in a sample (CRASH=5: of five each; CRASH_KIND=, CRASH_ONLY=: see CONTRIBUTING)
 	@rm -rf .cache/crash
-	@code=0; REGENT_CRASH=$(CRASH) $(PYTEST) tests/e2e/crash -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q || code=$$?; \
+	@code=0; REGENT_CRASH=$(CRASH) REGENT_CRASH_ONLY='$(CRASH_ONLY)' $(PYTEST) tests/e2e/crash -k '$(CRASH_KIND)' -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q || code=$$?; \
 	$(BIN)/python -m tests.e2e.crash.report; exit $$code
 
 ROUNDS ?= 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.e2e.crash.theatre import Played
 
 WANTED = os.environ.get("REGENT_CRASH", "")
 """all, or how many boundaries of each kind of run; nothing: the sample that `make test` plays."""
+ONLY = os.environ.get("REGENT_CRASH_ONLY", "")
+"""With all of them: only the boundaries that this regular expression finds."""
 WHOLE = bool(WANTED)
 SEED = os.environ.get("REGENT_SEED", "1")
 LEASE = int(os.environ.get("REGENT_CRASH_LEASE", "5"))
@@ -32,7 +35,7 @@ def by_chance(boundary: str) -> bool:
 def sample(boundaries: Sequence[str], name: str, *, count: int) -> Sequence[str]:
     """The boundaries to play: `count` in `make test`, else as many as are wanted."""
     if WANTED == "all":
-        return boundaries
+        return [boundary for boundary in boundaries if re.search(ONLY, boundary)]
     sure = [boundary for boundary in boundaries if not by_chance(boundary)]
     chosen = random.Random(f"{SEED} {name}").sample(range(len(sure)), min(int(WANTED or count), len(sure)))
     return [sure[place] for place in sorted(chosen)]
