@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniApi, PatroniSecrets, basic_authorization
+from regent.adapters.promotion.patroni_access import PatroniAccess
+from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniSecrets
 from regent.adapters.promotion.patroni_positions import Loss, Positions, Track, estimate_loss, lag
 from regent.adapters.promotion.patroni_state import (
     FENCE_KEY,
+    HELD_KEY,
+    NOWHERE,
     Address,
     Fork,
     PatroniSettings,
@@ -71,9 +74,9 @@ class PatroniDriver:
     ) -> None:
         self._step = step
         self._settings = PatroniSettings.read(step.settings)
-        self._namespace = namespace
-        self._clients = clients
-        self._secrets = secrets
+        self._access = PatroniAccess(
+            self._settings, step=step.name, namespace=namespace, clients=clients, secrets=secrets
+        )
         self._tracks = tracks
         self._clock = clock
 
@@ -100,6 +103,8 @@ class PatroniDriver:
             # A standby's timeline is not told reliably: too low until its next restartpoint.
             history=str(seen.timeline) if judgement.role is Role.ACTIVE and seen.timeline is not None else "",
             lag=behind,
+            wanted=Role.ACTIVE if seen.standby_of is None else Role.STANDBY,
+            held=seen.held,
             snapshot=standby_snapshot(seen),
         )
 
@@ -128,7 +133,17 @@ class PatroniDriver:
         wanted: dict[str, Any] = {"host": address.host, "port": address.port}
         if slot or current.get("primary_slot_name"):
             wanted["primary_slot_name"] = slot or None  # a slot of another primary is none of this one
+        if seen.held:
+            wanted["restore_command"] = None
         await self._configure(region, wanted, seen, fence)
+
+    async def hold(self, region: str, *, fence: Fence, run: str) -> None:
+        """Make the region's cluster a standby cluster of nobody; see `regent.engine.promotion.Holding`."""
+        seen = await self._look(region)
+        self._refuse(region, seen, fence)
+        if not seen.held:
+            nobody = replacing({"restore_command": NOWHERE}, seen.standby_of)
+            await self._configure(region, nobody, seen, fence, held=True)
 
     async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:
         """Bring back the region's `standby_cluster` as it was, or take it out; see the port."""
@@ -173,9 +188,11 @@ class PatroniDriver:
             UnavailableError: one of the two cannot be asked, or cannot tell yet.
         """
         seen, promoted = await asyncio.gather(self._look(region), self._look(active))
-        if seen.standby_of is not None:
+        if seen.standby_of is not None and not seen.held:
             return ""  # it writes no more, and what it had written before was judged when it was told to follow
-        if seen.recovering is not False or promoted.recovering is not False or seen.position is None:
+        # What is held back was shut down as a primary: all that it wrote is replayed once it has started again.
+        final = seen.recovering is True if seen.held else seen.recovering is False
+        if not final or promoted.recovering is not False or seen.position is None:
             # A primary that died is started in recovery and promoted anew: its position is not final before that.
             raise UnavailableError(f"what {region} wrote is not known yet: {judge(seen).message}")
         fork = await self._fork(region, seen, active, promoted)
@@ -189,42 +206,11 @@ class PatroniDriver:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    async def _api(self, region: str, *, changing: bool = False) -> PatroniApi:
-        settings = self._settings
-        cluster = settings.clusters.get(region)
-        if cluster is None:
-            raise PromotionProblemError(
-                "ClusterNotListed", f"step {self._step.name} lists no cluster in {region}: add it to patroni.clusters"
-            )
-        authority = b""
-        if settings.authority:
-            authority = await self._entry(settings.authority, "ca.crt")
-        try:
-            client = self._clients.client(authority)
-        except ValueError as error:
-            raise PromotionProblemError(
-                "SecretInvalid", f"ca.crt of Secret {self._namespace}/{settings.authority}: {error}"
-            ) from None
-        authorization = ""
-        if changing and settings.credentials:
-            authorization = basic_authorization(
-                await self._entry(settings.credentials, "username"), await self._entry(settings.credentials, "password")
-            )
-        return PatroniApi(region, cluster.url, client=client, authorization=authorization)
-
     async def _history(self, region: str) -> list[tuple[int, int]]:
-        return await (await self._api(region)).history()
-
-    async def _entry(self, name: str, key: str) -> bytes:
-        value = (await self._secrets.data(self._namespace, name)).get(key)
-        if not value:
-            raise PromotionProblemError(
-                "SecretKeyNotFound", f"Secret {self._namespace}/{name} has no key {key}: add it"
-            )
-        return value
+        return await (await self._access.api(region)).history()
 
     async def _look(self, region: str, *, timeout: float = TIMEOUT) -> Seen:
-        api = await self._api(region)
+        api = await self._access.api(region)
         track = self._tracks.setdefault(region, Track())
         asked = self._clock.monotonic()
         try:
@@ -244,8 +230,8 @@ class PatroniDriver:
     async def _lag(self, region: str, seen: Seen) -> float | None:
         """The lag behind the primary that was seen last; the others are asked where that was too long ago, and where
         the standby does not stream: is its source gone, or only the way to it?"""
-        if seen.position is None:
-            return None
+        if seen.position is None or seen.held:
+            return None  # what is held back may be of another history
         now = self._clock.monotonic()
         others = [name for name in self._settings.clusters if name != region]
         if not seen.streaming or not any(self._fresh(name, now) for name in others):
@@ -304,7 +290,7 @@ class PatroniDriver:
         """Refuse to let a primary follow another one when it was promoted itself since the two parted, as after a
         crash: each then has a timeline of the same number and of its own. Patroni and pg_rewind compare numbers, take
         the two for one, and rewind nothing; the database would keep what it wrote and never stream."""
-        if seen.recovering is not False:
+        if seen.recovering is not False and not seen.held:
             return
         other = await self._try(successor, timeout=QUICK)
         if isinstance(other, UnavailableError) or other.recovering is not False:
@@ -336,7 +322,7 @@ class PatroniDriver:
         track = self._tracks.setdefault(region, Track())
         if fresh or track.address is None:
             try:
-                track.address = await (await self._api(region)).address() or track.address
+                track.address = await (await self._access.api(region)).address() or track.address
             except UnavailableError:
                 if track.address is None:
                     raise
@@ -373,10 +359,15 @@ class PatroniDriver:
             return other
         return f"{to} has {behind} bytes of WAL to replay" if behind is None or behind > 0 else ""
 
-    async def _configure(self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence) -> None:
+    async def _configure(
+        self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence, *, held: bool = False
+    ) -> None:
         """Write the role and the fence in one change."""
-        api = await self._api(region, changing=True)
-        await api.configure({"standby_cluster": standby, FENCE_KEY: {"fence": str(fence)}})
+        api = await self._access.api(region, changing=True)
+        ours: dict[str, Any] = {"fence": str(fence)}
+        if held or seen.held:
+            ours[HELD_KEY] = held or None
+        await api.configure({"standby_cluster": standby, FENCE_KEY: ours})
 
 
 def patroni_steps(

@@ -17,6 +17,13 @@ FENCE_KEY = "regent"
 """Key of Patroni's dynamic configuration under which Regent leaves its fence. Patroni keeps keys that it does not know
 and does nothing with them."""
 
+HELD_KEY = "held"
+"""Under `FENCE_KEY`, beside the fence: true while the region is held back."""
+
+NOWHERE = "false"
+"""`restore_command` of a region that is held back: a program that never finds an archived file. With it, and without a
+host, Patroni runs a standby cluster that takes no writes, follows nobody and rewinds nothing."""
+
 MAX_SNAPSHOT = 8 * 1024
 _DOWN = frozenset({"stopped", "start failed", "crashed"})
 """States in which Patroni has looked and there is no postmaster."""
@@ -46,6 +53,8 @@ class Seen:
     standby_of: Mapping[str, Any] | None = None
     """`standby_cluster` of the dynamic configuration, where it is one."""
     fence: Fence | None = None
+    held: bool = False
+    """It was held back (`HELD_KEY`), and has not been told to follow anybody since."""
 
 
 def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
@@ -54,6 +63,7 @@ def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
     replayed, written = _whole(xlog.get("replayed_location")), _whole(xlog.get("location"))
     recovering = True if replayed is not None else False if written is not None else None
     standby = config.get("standby_cluster")
+    ours = _mapping(config.get(FENCE_KEY))
     return Seen(
         name=str(_mapping(status.get("patroni")).get("name", ""))[:253],
         state=str(status.get("state", ""))[:64],
@@ -69,7 +79,8 @@ def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
         standby_of=standby
         if isinstance(standby, dict) and any(standby.get(key) for key in ("host", "port", "restore_command"))
         else None,
-        fence=parse_fence(str(_mapping(config.get(FENCE_KEY)).get("fence", ""))),
+        fence=parse_fence(str(ours.get("fence", ""))),
+        held=ours.get(HELD_KEY) is True and isinstance(standby, dict) and not standby.get("host"),
     )
 
 
@@ -96,11 +107,13 @@ def judge(seen: Seen) -> Judgement:
         return Judgement(Role.CHANGING, f"{what}: it is to become a standby and may still take writes")
     if seen.standby_of is None:
         if seen.recovering:
-            what += ": it is being promoted, or the URL leads to a replica and not to the leader"
+            what += ": it is being promoted or kept from it, or the URL leads to a replica and not to the leader"
         return Judgement(Role.CHANGING, what)
     if seen.recovering and seen.role == "replica":
         # In a cluster of several members, another one may be the leader that is still being demoted.
         return Judgement(Role.CHANGING, f"{what}: not the leader of the standby cluster")
+    if seen.held and (seen.recovering or seen.state in _DOWN):
+        return Judgement(Role.STANDBY, f"{what}, is held back and follows nobody")
     if seen.recovering or seen.state in _DOWN:
         return Judgement(Role.STANDBY, f"{what}, follows {seen.standby_of.get('host') or 'an archive'}")
     return Judgement(Role.CHANGING, what)
