@@ -44,6 +44,8 @@ class FakeCopyCluster(FakeCluster):
         self._streams: list[tuple[Resource, str, asyncio.Queue[Event | ClusterError]]] = []
         self.down: ClusterError | None = None
         """What every request and every watch is answered with."""
+        self.ahead = 0.0
+        """By how many seconds its clock is ahead."""
         self.subscribe(self._deliver)
 
     async def apply(self, resource: Resource, obj: Object, *, force: bool, status: bool = False) -> Object:
@@ -82,6 +84,9 @@ class FakeCopyCluster(FakeCluster):
 
     async def ping(self) -> None:
         self._enter("ping", CONFIG_MAPS, "", "")
+
+    def clock_offset(self) -> float | None:
+        return self.ahead
 
     async def watch(
         self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float

@@ -66,10 +66,10 @@ def prepare_member(hub: ControlPlane, plane: ControlPlane, name: str) -> None:
 
 
 class Operator:
-    """`regent run` as a process of its own."""
+    """`regent run` as a process of its own, with the hub's own kubeconfig unless another one is given."""
 
-    def __init__(self, hub: ControlPlane, directory: Path) -> None:
-        self._hub = hub
+    def __init__(self, hub: ControlPlane, directory: Path, *, kubeconfig: Path | None = None) -> None:
+        self._kubeconfig = kubeconfig or hub.kubeconfig
         self._log = directory / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -84,17 +84,27 @@ class Operator:
 
     def start(self) -> None:
         """Start it, unless it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self.alive:
             return
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        command = [sys.executable, "-m", "regent", "run", "--kubeconfig", str(self._hub.kubeconfig)]
+        command = [sys.executable, "-m", "regent", "run", "--kubeconfig", str(self._kubeconfig)]
         # One replica, which may be killed and started at once: there is nobody to wait for.
         environment = {**os.environ, "REGENT_LEADER_ELECTION__ENABLED": "false"}
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [*command, "--http-address", f"127.0.0.1:{self._port}"], stdout=stream, stderr=stream, env=environment
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it where it stands, and wait for nothing."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait for that."""

@@ -43,6 +43,15 @@ class CopyingCluster(KubernetesCluster):
 
     def __init__(self, connection: Connection, **options: Any) -> None:
         super().__init__(connection, field_manager=FIELD_MANAGER, **options)
+        self._streams: set[aiohttp.StreamReader] = set()
+
+    async def close(self) -> None:
+        """Close the connections; watches that are open fail."""
+        for stream in self._streams:
+            # A library's session that is closed leaves its streams open: they would go on telling of a cluster that is
+            # no longer the region's.
+            stream.set_exception(ConnectionError("the client has been closed"))
+        await super().close()
 
     async def apply(self, resource: Resource, obj: Object, *, force: bool, status: bool = False) -> Object:
         """Server-side apply; see the port."""
@@ -130,10 +139,12 @@ class CopyingCluster(KubernetesCluster):
             try:
                 if response.status != 200:
                     raise refused(what, resource, response.status, response.headers, await response.read())
+                self._streams.add(response.content)
                 yield Event("OPENED", {"metadata": {}})
                 async for line in response.content:
                     yield _event(what, resource, line)
             finally:
+                self._streams.discard(response.content)
                 # The rest of the stream is not read: the connection goes with it.
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from regent.adapters.kubernetes.copying import CopyingCluster, Event
 from regent.adapters.replication.access import ReplicationAccess
@@ -33,6 +34,8 @@ PULSE = 2.0
 """Seconds between two looks whether a region's API server answers."""
 FIRST_RETRY = 0.2
 LAST_RETRY = 15.0
+UNSURE = 2.0
+"""Seconds by which a region's clock may seem to be off without being so: it is told to the second, and on the way."""
 GONE = 410
 NO_STREAMING = (400, 422)
 CREATED_BY_UPDATE = [{"manager": FIELD_MANAGER, "operation": "Update"}]
@@ -73,6 +76,8 @@ class WatchReflectors:
         self._silence = silence
         self._followed: dict[_Key, _Followed] = {}
         self._pulses: dict[str, asyncio.Task[None]] = {}
+        self._ahead: dict[str, float] = {}
+        """By how many seconds the clocks of the regions' API servers are ahead of ours."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -90,7 +95,8 @@ class WatchReflectors:
         if followed is not None:
             followed.users += 1
             return followed.reflection
-        followed = _Followed(Reflection(region, resource, namespace, slim=_slim))
+        slim = partial(_slim, ahead=lambda: self._ahead.get(region, 0.0))
+        followed = _Followed(Reflection(region, resource, namespace, slim=slim))
         self._followed[key] = followed
         self._start(followed)
         return followed.reflection
@@ -173,6 +179,9 @@ class WatchReflectors:
         if cluster is not place.cluster:
             # Perhaps another cluster, whose versions count differently.
             place.cluster, place.version = cluster, ""
+            if cluster.clock_offset() is None:
+                await cluster.ping()
+        self._look_at_clock(reflection.region, cluster)
         if not place.version and not place.can_stream:
             place.version = await self._list(cluster, reflection)
         initial = _Initial(reflection) if not place.version else None
@@ -231,6 +240,7 @@ class WatchReflectors:
             try:
                 cluster = await self._access.cluster(region)
                 await cluster.ping()
+                self._look_at_clock(region, cluster)
                 silent = 0
             except (ClusterError, PromotionProblemError) as error:
                 silent += 1
@@ -241,6 +251,10 @@ class WatchReflectors:
             now = self._clock.monotonic()
             for reflection in self._streaming(region):
                 reflection.heard(now)
+
+    def _look_at_clock(self, region: str, cluster: CopyingCluster) -> None:
+        offset = cluster.clock_offset() or 0.0
+        self._ahead[region] = offset if abs(offset) > UNSURE else 0.0
 
     def _streaming(self, region: str) -> list[Reflection]:
         return [
@@ -283,8 +297,11 @@ class _Initial:
         return False
 
 
-def _slim(obj: Object) -> Object:
-    """The object without managedFields, a third of its memory, but for the two facts that are asked of them."""
+def _slim(obj: Object, *, ahead: Callable[[], float]) -> Object:
+    """The object without managedFields, a third of its memory, but for the two facts that are asked of them.
+
+    Who changed an object last is asked across clusters, so the time is turned into ours by how far theirs is `ahead`.
+    """
     metadata = obj["metadata"]
     fields = metadata.get("managedFields")
     if fields is None:
@@ -293,5 +310,5 @@ def _slim(obj: Object) -> Object:
     if any(item.get("manager") == FIELD_MANAGER and item.get("operation") == "Update" for item in fields):
         rest["managedFields"] = CREATED_BY_UPDATE
     if (changed := changed_at(obj)) is not None:
-        rest[CHANGED_AT] = changed
+        rest[CHANGED_AT] = changed - ahead()
     return {**obj, "metadata": rest}

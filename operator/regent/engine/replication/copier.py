@@ -7,7 +7,13 @@ when it takes the place of a copy between the look and the write.
 
 from __future__ import annotations
 
-from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
+from regent.domain.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PromotionProblemError,
+)
 from regent.domain.replication import marks
 from regent.domain.replication.content import canonical
 from regent.domain.replication.kinds import CONFIG_MAP, SECRET
@@ -19,9 +25,11 @@ from regent.engine.ports import Clock, Leadership, Metrics, Object
 from regent.engine.replication.looking import SLEEPERS, Look, Tracked
 from regent.engine.replication.losers import keep
 from regent.engine.replication.ports import Access, CopyCluster
-from regent.engine.resources import Resource
+from regent.engine.resources import SECRETS, Resource
 
 MAX_KEPT = 4
+TERMINATING = "because it is being terminated"
+"""How an API server says that it makes nothing new in a namespace that goes."""
 
 
 class Copier:
@@ -106,6 +114,12 @@ class Copier:
             namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
             tracked.target.observe(await cluster.get(resource, namespace, name))
             raise
+        except (NotFoundError, ForbiddenError) as error:
+            problem = _namespace_problem(error, resource, body["metadata"].get("namespace", ""))
+            if not problem:
+                raise
+            # It is about all objects of the link, so it is said once, and none of them is counted as failed.
+            raise PromotionProblemError("NamespaceMissing", f"region {self._way.target.region}: {problem}") from error
 
     async def _change(
         self,
@@ -171,6 +185,19 @@ class Copier:
         if known is not None and known.content_hash == wanted.content_hash and known.observed_at is not None:
             observed_at = known.observed_at
         return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
+
+
+def _namespace_problem(error: NotFoundError | ForbiddenError, resource: Resource, namespace: str) -> str:
+    """What is wrong with the namespace that nothing can be made in, for people; "" when it is something else.
+
+    What a server says about a Secret is not repeated in errors; that it knows no Secrets is not possible.
+    """
+    if isinstance(error, NotFoundError) and (resource == SECRETS or f'namespaces "{namespace}"' in str(error)):
+        # Its labels say how it is secured, so it is not for Regent to make.
+        return f"namespace {namespace} does not exist there: create it"
+    if TERMINATING in str(error):
+        return f"namespace {namespace} is being deleted there: create it anew"
+    return ""
 
 
 def _may_leave(target: Object, body: Object, action: Action) -> bool:

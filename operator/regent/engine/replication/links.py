@@ -21,8 +21,9 @@ from regent.engine.ports import Clock, Metrics
 from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
 from regent.engine.replication.reflection import Name, Reflection
 from regent.engine.replication.repairs import Repairs
+from regent.engine.replication.silence import Silence
 from regent.engine.replication.worklist import Worklist
-from regent.engine.replication.writing import Verdict, Writer
+from regent.engine.replication.writing import Verdict, Writer, Written
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -32,8 +33,11 @@ NOT_READY = 1.0
 FIRST_RETRY = 0.5
 LAST_RETRY = 30.0
 """Seconds between tries of a target that does not answer."""
+AFTER_OTHERS = 1.0
+"""Seconds by which others go before an object whose write got no answer."""
 HELD = 5.0
 """Seconds until it is asked again whether a batch may be written."""
+INTERNAL = "internal error, see the operator's log"
 
 
 class Link:
@@ -86,6 +90,7 @@ class Link:
         self.outcomes = Outcomes()
         """How the last writes ended."""
         self._silent_failures = 0
+        self._silence: Silence[ItemKey] = Silence()
         self._wake = asyncio.Event()
         self._subscriptions: list[Callable[[], None]] = []
         self._whole: dict[Resource, bool] = dict.fromkeys(tracked, False)
@@ -228,6 +233,7 @@ class Link:
             self._changed()
             return HELD
         delays = [0.0]
+        self.writer.hopeless = False
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._carry_out(look)) for look in looks]
         delays += [task.result() for task in tasks]
@@ -244,17 +250,20 @@ class Link:
         if not failed:
             self._silent_failures = 0
             return 0.0
+        longest = self._longest_rest()
         self._silent_failures += 1
-        longest = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._silent_failures - 1, 10))
         return max(asked, longest * (1 - self._jitter() / 2))
+
+    def _longest_rest(self) -> float:
+        return min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._silent_failures, 10))
 
     def _look(self, key: ItemKey) -> Look | None:
         """Look at an object; None when that settles it."""
         now = self._clock.monotonic()
         try:
             look = self.looker.look(key)
-        except ValueError as error:
-            self._fail(key, str(error))
+        except Exception as error:
+            self._fail(key, self._foreseen(key, error))
             return None
         if look is None:
             if self.looker.outcome(key) is Outcome.FAILED:
@@ -271,7 +280,9 @@ class Link:
                 note(key, Outcome.DRIFTED, f"it does not stay as it is written: {look.action.message}")
                 self.work.postpone(key, now + rest)
                 return None
-            note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
+            if not self.work.failures(key):
+                # One that has failed stays counted as failed until it is written, also while it is tried again.
+                note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
             return look
         if kind is ActionKind.WAIT:
             note(key, Outcome.PENDING, look.action.message)
@@ -287,16 +298,31 @@ class Link:
         self.work.done(key, now)
         return None
 
+    def _foreseen(self, key: ItemKey, error: Exception) -> str:
+        """What is wrong with an object, for people. One that nobody has foreseen must not take its batch with it."""
+        if isinstance(error, ValueError):
+            return str(error)
+        log.exception("Object cannot be looked at", extra={**self._extra, "copy": str(key)})
+        return INTERNAL
+
     async def _carry_out(self, look: Look) -> float:
         """Write one copy; return for how many seconds to leave the target alone, 0 when all is well with it."""
         key, now = look.key, self._clock.monotonic
-        result = await self.writer.write(self.tracked[key.resource], look)
+        try:
+            result = await self.writer.write(self.tracked[key.resource], look)
+        except LeadershipLostError:
+            raise
+        except Exception:
+            log.exception("Copy failed unexpectedly", extra={**self._extra, "copy": str(key)})
+            result = Written(Verdict.FAILED, INTERNAL)
+        if result.verdict is Verdict.NOT_TRIED:
+            self.work.give_back(key)
+            return FIRST_RETRY
         self.count(result.verdict.value, region=result.region)
         if result.verdict is Verdict.UNAVAILABLE:
-            self.problem = result.message
-            self.work.give_back(key)
-            return max(result.wait, FIRST_RETRY)
+            return self._unavailable(key, result)
         self.problem = ""
+        self._silence.answered(key)
         match result.verdict:
             case Verdict.WRITTEN if result.unchanged:
                 # What differs is the target's own: an injected container, a default of another version.
@@ -317,9 +343,28 @@ class Link:
                 self.work.done(key, now())
             case Verdict.AGAIN:
                 self.work.postpone(key, now() + FIRST_RETRY)
+            case Verdict.TOO_LARGE:
+                self._judged(key, succeeded=False)
+                self.looker.note(key, Outcome.FAILED, result.message)
+                self.work.done(key, now())
             case _:
                 self._fail(key, result.message)
         return 0.0
+
+    def _unavailable(self, key: ItemKey, result: Written) -> float:
+        """Leave the target alone for a while, unless it is only this object that it does not answer to."""
+        if result.unanswered and self._silence.unanswered(key):
+            self.problem = ""
+            self._fail(key, f"others are written, and this is not answered: {result.message}")
+            return 0.0
+        self.problem = result.message
+        wait = max(result.wait, FIRST_RETRY)
+        if result.unanswered:
+            # The others go first: with it at their head they would wait for as long as it gets no answer.
+            self.work.postpone(key, self._clock.monotonic() + max(wait, self._longest_rest()) + AFTER_OTHERS)
+        else:
+            self.work.give_back(key)
+        return wait
 
     def _judged(self, key: ItemKey, *, succeeded: bool) -> None:
         kind = self.tracked[key.resource].kind

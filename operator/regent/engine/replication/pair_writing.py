@@ -6,7 +6,7 @@ never more: at worst an object that both have is not known to be a pair yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
@@ -96,16 +96,12 @@ class PairWriter(Writer):
             result = judge(error)
         else:
             result = Written(Verdict.WRITTEN, unchanged=not run.changed, restless=run.restless)
-        busy = result.verdict is Verdict.UNAVAILABLE
-        if busy:
-            run.last.pace.busy(retry_after=result.wait)
-        else:
+        if result.verdict is not Verdict.UNAVAILABLE:
             run.last.pace.clean()
-        region = run.last.way.target.region
-        message = f"in {region}: {result.message}" if result.message else ""
-        return Written(
-            result.verdict, message, result.wait, result.unchanged, run.first.way.target.region, run.restless
-        )
+        elif not result.hopeless:
+            run.last.pace.busy(retry_after=result.wait)
+        message = f"in {run.last.way.target.region}: {result.message}" if result.message else ""
+        return replace(result, message=message, region=run.first.way.target.region, restless=run.restless)
 
 
 class _Run:
