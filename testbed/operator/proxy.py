@@ -124,6 +124,8 @@ class ApiProxy:
         """By how many seconds the API server's clock seems to be ahead, as its answers tell."""
         self.hold: Hold | None = None
         """The request to catch; may be set at any time."""
+        self.ahead = 0.0
+        """Seconds by which the API server's clock seems to be ahead: it tells the time with every answer."""
         self._stack = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None

@@ -40,6 +40,7 @@ from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.pace import LOOK_AGAIN, Pace
 from regent.engine.policy_metrics import PolicyMetrics
 from regent.engine.policy_status import Findings, compose
+from regent.engine.policy_warnings import budget_end
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
@@ -288,7 +289,7 @@ class PolicyReconciler:
         )
         self._gauges.measure(context, decision)
         retry = None if isinstance(decision, Plan) else decision.retry_after
-        return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
+        return _soonest(retry, *_ends(context.snapshot), *(report.retry_after for report in reports))
 
     def _announce(self, spec: PolicySpec) -> None:
         """Comes last, and from what is written: an announcement that nobody could repeat would not be there twice."""
@@ -342,9 +343,10 @@ def _shown(decision: Decision) -> Decision:
     return decision
 
 
-def _cooldown_end(snapshot: Snapshot) -> float | None:
-    left = cooldown_of(snapshot).until_time - snapshot.wall_time
-    return left + 0.01 if left > 0 else None
+def _ends(snapshot: Snapshot) -> list[float]:
+    """Seconds until the cooldown and a spent budget are over: their conditions turn then, though no run may wait."""
+    ends = (cooldown_of(snapshot).until_time, budget_end(snapshot) or 0.0)
+    return [end - snapshot.wall_time + 0.01 for end in ends if end > snapshot.wall_time]
 
 
 def _soonest(*waits: float | None) -> float | None:

@@ -17,18 +17,17 @@ from typing import Any
 
 from regent.adapters.promotion.patroni_access import PatroniAccess
 from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniSecrets
-from regent.adapters.promotion.patroni_positions import Loss, Positions, Track, estimate_loss, lag
+from regent.adapters.promotion.patroni_distance import QUICK, Distance
+from regent.adapters.promotion.patroni_history import Histories, never_follows, promoted_itself, rebuild
+from regent.adapters.promotion.patroni_positions import Loss, Positions, Track
 from regent.adapters.promotion.patroni_state import (
     FENCE_KEY,
     HELD_KEY,
     NOWHERE,
     Address,
-    Fork,
     PatroniSettings,
     Seen,
-    fork_of,
     judge,
-    promoted_itself,
     replacing,
     standby_snapshot,
 )
@@ -39,15 +38,6 @@ from regent.domain.failover.options import PromotionStep, StepKind
 from regent.domain.failover.roles import Role, RoleState, SyncState
 from regent.engine.ports import Clock
 from regent.engine.promotion import PromotionDriver
-
-RECENT = 1.0
-"""Seconds for which the last look at a primary is good enough to tell a standby's lag."""
-
-PATIENCE = 5.0
-"""Seconds for which a region that did not answer is not asked again on the side."""
-
-QUICK = 0.5
-"""Seconds for a look on the side, at a region that the call is not about."""
 
 
 class PatroniDriver:
@@ -79,6 +69,8 @@ class PatroniDriver:
         )
         self._tracks = tracks
         self._clock = clock
+        self._histories = Histories(self._history, tracks)
+        self._distance = Distance(self._try, self._histories, tracks, clock)
 
     @property
     def step(self) -> PromotionStep:
@@ -94,15 +86,19 @@ class PatroniDriver:
         except UnavailableError as error:
             return RoleState(role=Role.UNKNOWN, message=str(error))
         judgement = judge(seen)
-        behind = await self._lag(region, seen) if judgement.role is Role.STANDBY else None
+        behind, doubt, apart = None, "", ""
+        if judgement.role is Role.STANDBY:
+            behind, doubt, apart = await self._distance.of(region, seen, [*self._settings.clusters])
         return RoleState(
             role=judgement.role,
-            message=judgement.message,
+            message=f"{judgement.message}; {apart}" if apart else judgement.message,
             fence=seen.fence,
             position=seen.position,
             # A standby's timeline is not told reliably: too low until its next restartpoint.
             history=str(seen.timeline) if judgement.role is Role.ACTIVE and seen.timeline is not None else "",
             lag=behind,
+            doubt=doubt,
+            diverged=apart,
             wanted=Role.ACTIVE if seen.standby_of is None else Role.STANDBY,
             held=seen.held,
             snapshot=standby_snapshot(seen),
@@ -163,13 +159,18 @@ class PatroniDriver:
         if isinstance(new, UnavailableError):
             return SyncState(done=False, message=str(new))
         if isinstance(old, UnavailableError):
-            return SyncState(done=False, message=str(self._loss(source, new)))
+            return SyncState(done=False, message=str(await self._distance.loss(source, to, new)))
         if old.identifier != new.identifier:
             raise self._mismatch(source, old.identifier, to, new.identifier)
+        fork = await self._histories.left(to, new, source)
+        if fork is not None:
+            # It would seem to stream, and to be as far: the positions are of two histories.
+            raise PromotionProblemError("Diverged", never_follows(to, new, source, fork))
         behind = None if old.position is None or new.position is None else max(0, old.position - new.position)
         waits = await self._not_in_step(source, old, to, new, behind)
         if waits:
-            return SyncState(done=False, message=waits, behind=behind, loss=str(self._loss(source, new)))
+            loss = await self._distance.loss(source, to, new)
+            return SyncState(done=False, message=waits, behind=behind, loss=str(loss))
         return SyncState(done=True, message=f"{to} has replayed all of {source}, up to {new.position}", behind=0)
 
     async def estimate_loss(self, source: str, to: str) -> Loss:
@@ -178,7 +179,7 @@ class PatroniDriver:
         Raises:
             UnavailableError: `to` cannot be asked.
         """
-        return self._loss(source, await self._look(to))
+        return await self._distance.loss(source, to, await self._look(to))
 
     async def divergence(self, region: str, active: str) -> str:
         """Tell what a former primary wrote after `active` was promoted: text for people, "" when there is nothing.
@@ -195,13 +196,13 @@ class PatroniDriver:
         if not final or promoted.recovering is not False or seen.position is None:
             # A primary that died is started in recovery and promoted anew: its position is not final before that.
             raise UnavailableError(f"what {region} wrote is not known yet: {judge(seen).message}")
-        fork = await self._fork(region, seen, active, promoted)
+        fork = await self._histories.fork(region, seen, active, promoted)
         wrote = (
             f"{region} wrote {seen.position - fork.position} bytes of WAL on timeline {seen.timeline} that {active}, "
             f"which was promoted at position {fork.position}, does not have"
         )
         if promoted_itself(seen, fork):
-            raise self._rebuild(region, seen, active, wrote)
+            raise rebuild(seen, active, wrote)
         return f"{wrote}; they are undone when it follows {active}" if seen.position > fork.position else ""
 
     # -----------------------------------------------------------------------------------------------------------
@@ -227,36 +228,6 @@ class PatroniDriver:
         except UnavailableError as error:
             return error
 
-    async def _lag(self, region: str, seen: Seen) -> float | None:
-        """The lag behind the primary that was seen last; the others are asked where that was too long ago, and where
-        the standby does not stream: is its source gone, or only the way to it?"""
-        if seen.position is None or seen.held:
-            return None  # what is held back may be of another history
-        now = self._clock.monotonic()
-        others = [name for name in self._settings.clusters if name != region]
-        if not seen.streaming or not any(self._fresh(name, now) for name in others):
-            asked = [name for name in others if self._answered(name, now)]
-            await asyncio.gather(*(self._try(name, timeout=QUICK) for name in asked))
-        known = [track for name in others if (track := self._tracks.get(name)) is not None and track.last is not None]
-        if not known:
-            return None
-        primary = max(known, key=lambda track: track.last.time if track.last else 0.0)
-        return lag(primary, position=seen.position, streaming=seen.streaming)
-
-    def _fresh(self, region: str, now: float) -> bool:
-        track = self._tracks.get(region)
-        return track is not None and track.last is not None and now - track.last.time < RECENT
-
-    def _answered(self, region: str, now: float) -> bool:
-        track = self._tracks.get(region)
-        return track is None or track.failed is None or now - track.failed > PATIENCE
-
-    def _loss(self, source: str, new: Seen) -> Loss:
-        track = self._tracks.get(source)
-        if track is None or new.position is None:
-            return Loss(seconds=None, known_bytes=None)
-        return estimate_loss(track, position=new.position, now=self._clock.monotonic())
-
     def _refuse(self, region: str, seen: Seen, fence: Fence) -> None:
         """Raise what forbids a change of the region."""
         if seen.fence is not None and seen.fence > fence:
@@ -278,33 +249,22 @@ class PatroniDriver:
         if identifier and seen.identifier and identifier != seen.identifier:
             raise self._mismatch(region, seen.identifier, other, identifier)
 
-    async def _fork(self, region: str, seen: Seen, active: str, promoted: Seen) -> Fork:
-        own, history = await asyncio.gather(self._history(region), self._history(active))
-        fork = fork_of(seen, own, promoted, history)
-        if fork is None:
-            # Patroni writes its history a moment after the promotion.
-            raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
-        return fork
-
     async def _same_timeline(self, region: str, seen: Seen, successor: str) -> None:
         """Refuse to let a primary follow another one when it was promoted itself since the two parted, as after a
         crash: each then has a timeline of the same number and of its own. Patroni and pg_rewind compare numbers, take
-        the two for one, and rewind nothing; the database would keep what it wrote and never stream."""
+        the two for one, and rewind nothing; the database would keep what it wrote and never stream. And refuse to stop
+        a primary for a standby that has left its history."""
         if seen.recovering is not False and not seen.held:
             return
         other = await self._try(successor, timeout=QUICK)
-        if isinstance(other, UnavailableError) or other.recovering is not False:
-            return  # not promoted: the two have not parted, or nobody can say
-        if promoted_itself(seen, await self._fork(region, seen, successor, other)):
-            raise self._rebuild(region, seen, successor, f"{region} goes on beside {successor}")
-
-    def _rebuild(self, region: str, seen: Seen, active: str, what: str) -> PromotionProblemError:
-        return PromotionProblemError(
-            "PromotedItself",
-            f"{what}. It promoted itself since; pg_rewind cannot tell its timeline {seen.timeline} from the other one. "
-            f"Save what you need of it, then make it anew as a standby of {active}: stop Patroni there, "
-            "remove its data directory, `patronictl remove` its cluster, start it with bootstrap.dcs.standby_cluster",
-        )
+        if isinstance(other, UnavailableError):
+            return  # nobody can say
+        if other.recovering is not False:
+            left = await self._histories.left(successor, other, region) if not seen.held else None
+            if left is not None:
+                raise PromotionProblemError("Diverged", never_follows(successor, other, region, left))
+        elif promoted_itself(seen, await self._histories.fork(region, seen, successor, other)):
+            raise rebuild(seen, successor, f"{region} goes on beside {successor}")
 
     def _mismatch(self, region: str, identifier: str, other: str, others: str) -> PromotionProblemError:
         return PromotionProblemError(
