@@ -61,6 +61,8 @@ class Side:
     changed_at: float | None = None
     foreign: str = ""
     """Why it may not be touched, for people; "" when it may."""
+    own: bool = False
+    """It carries the marks of this policy."""
     tool: bool = False
     """It is part of another tool's ApplySet, which prunes it by its own rules."""
 
@@ -147,6 +149,7 @@ def _side(obj: Mapping[str, Any], regions: tuple[str, ...], spec: ReplicationSpe
         home=notes.get(marks.HOME, "") if own else "",
         changed_at=changed_at(obj),
         foreign=foreign,
+        own=own,
         tool=APPLY_SET_LABEL in marks.labels_of(obj),
     )
 
@@ -171,7 +174,7 @@ def decide_pair(source: Side, target: Side, *, spec: ReplicationSpec) -> Outcome
 def _both(source: Side, target: Side, spec: ReplicationSpec, home: str) -> Outcome:
     # A crash between the two writes leaves an old hash on one side: what equals either was not changed by anybody else.
     commons = {common for common in (source.common, target.common) if common}
-    if not commons and (refused := _refused(source, target, spec)):
+    if not (commons or source.own or target.own) and (refused := _refused(source, target, spec)):
         return refused
     if source.essence == target.essence:
         known = source.common == target.common == source.essence and source.home == target.home == home

@@ -65,14 +65,16 @@ class Pruner:
         link = self._link
         copies: dict[ObjectKey, Object] = {}
         wanted: set[ObjectKey] = set()
-        for resource in link.tracked:
+        for resource, item in link.tracked.items():
             for key in link.looker.keys(resource):
                 target, outcome = link.looker.target(key), link.looker.outcome(key)
                 if target is not None:
                     copies[self._key(key)] = target
-                if outcome not in (None, Outcome.ORPHANED, Outcome.UNWANTED):
+                # A source that does not know a kind (any more) has not deleted its objects.
+                if item.source.absent or outcome not in (None, Outcome.ORPHANED, Outcome.UNWANTED):
                     wanted.add(self._key(key))
-        complete = all(item.source.complete and not item.source.problem for item in link.tracked.values())
+        sources = [item.source for item in link.tracked.values()]
+        complete = all(source.absent or (source.complete and not source.problem) for source in sources)
         return plan_prune(
             spec=link.spec,
             link=link.way,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regent.domain.replication.conflict import OutcomeKind
+from regent.domain.replication.content import content_hash
 from regent.engine.ports import Clock
 from regent.engine.replication.looking import ItemKey, Look
 
@@ -28,36 +30,46 @@ class Repairs:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: dict[ItemKey, _Repair] = {}
+        self._known: dict[tuple[ItemKey, bool], _Repair] = {}
 
     def written(self, look: Look, *, restless: bool = False) -> None:
         """An object was written. `restless`: its API server changes it with every write."""
-        sort, now = _sort(look), self._clock.monotonic()
-        known = self._known.get(look.key)
+        key, sort, now = _key(look), _sort(look), self._clock.monotonic()
+        known = self._known.get(key)
         times = 1
         if known is not None and now - known.at <= CALM and (restless or _again(look, known.sort, sort)):
             times = known.times + 1
-        self._known[look.key] = _Repair(sort, times, now)
+        self._known[key] = _Repair(sort, times, now)
 
     def rest(self, look: Look) -> float:
         """Seconds until an object may be written again that did not stay as it was written."""
-        known = self._known.get(look.key)
+        known = self._known.get(_key(look))
         if known is None or known.times < PATIENT_REPAIRS:
             return 0.0
-        if look.pair is None and known.sort != _sort(look):
+        if not _between_sides(look) and known.sort != _sort(look):
             return 0.0
         rest = min(CALM, 2.0 ** min(known.times - PATIENT_REPAIRS, 10))
         return max(0.0, known.at + rest - self._clock.monotonic())
 
 
+def _between_sides(look: Look) -> bool:
+    """Whether it is a copy between two sides that both may change the object."""
+    return look.pair is not None and look.pair.kind in (OutcomeKind.TO_TARGET, OutcomeKind.TO_SOURCE)
+
+
+def _key(look: Look) -> tuple[ItemKey, bool]:
+    """Marks, and how a workload rests, are matters of their own: they say nothing about who copies over whom."""
+    return look.key, look.pair is None or _between_sides(look)
+
+
 def _sort(look: Look) -> str:
-    """What tells two writes of an object apart: the content, or between two equal sides the way."""
+    """What tells two writes of an object apart: the content, or between two sides the way."""
     if look.pair is not None:
-        return look.pair.kind.value
+        return look.pair.kind.value if _between_sides(look) else content_hash(look.rest or {"common": look.pair.common})
     return look.wanted.content_hash if look.wanted is not None else ""
 
 
 def _again(look: Look, before: str, now: str) -> bool:
-    """Whether a write is one more round of a fight: the same content once more, or between two equal sides the other
-    way than just now."""
-    return before != now if look.pair is not None else before == now
+    """Whether a write is one more round of a fight: the same content once more, or between two sides the other way
+    than just now."""
+    return (before != now) is _between_sides(look)

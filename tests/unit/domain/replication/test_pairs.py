@@ -186,6 +186,8 @@ def test_equal_objects_are_not_joined_against_the_rules() -> None:
     tool["metadata"]["labels"] = {"applyset.kubernetes.io/part-of": "another"}
     assert outcome_of(tool, tool).reason == "OtherTool"
     assert outcome_of(marked(same, outcome_of(same, None).common), same, refusing).kind is OutcomeKind.MARK
+    one_way = merged(marked(same, "x"), {"metadata": {"annotations": {marks.LAST_COMMON: None}}})
+    assert outcome_of(same, one_way, refusing).kind is OutcomeKind.MARK, "the policy made it while it was one-way"
 
 
 def test_no_content_of_a_secret_is_in_a_message() -> None:

@@ -224,11 +224,12 @@ async def test_a_target_that_was_away_is_caught_up_with_on_both_sides() -> None:
         target = world.clusters[US]
         target.down = UnavailableError("no route", reason="NoConnection")
         target.break_watches(target.down)
-        world.edit(EU, "one", a="2")
         world.edit(US, "two", a="3")
         await asyncio.sleep(60)
         assert world.status["state"] == "Failed"
         assert world.status["lagMilliseconds"] >= 50_000, "what the silent side changes is not known"
+        world.edit(EU, "one", a="2")
+        await asyncio.sleep(5)
         target.down = None
         await asyncio.sleep(60)
         for region in (EU, US):

@@ -9,7 +9,7 @@ import pytest
 
 from regent.domain.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from regent.domain.times import rfc3339
-from regent.engine.resources import CONFIG_MAPS, FAILOVER_POLICIES, REGIONS
+from regent.engine.resources import CONFIG_MAPS, DEPLOYMENTS, FAILOVER_POLICIES, REGIONS
 from tests.fakes.cloning import clone
 from tests.fakes.copying import EU, SHOP, US, CopyWorld
 
@@ -135,6 +135,26 @@ async def test_nothing_is_pruned_while_the_source_is_away() -> None:
         assert world.data(US, "one") is not None
         assert world.data(US, "two") is None, "what went unseen is found by the list"
         assert world.status["state"] == "InSync"
+
+
+async def test_a_kind_that_nobody_has_installed_holds_no_deletion_back() -> None:
+    """Fails when a policy with an optional category never prunes, or takes a missing definition for deleted objects."""
+    world = CopyWorld()
+    for region in (EU, US):
+        world.clusters[region].served -= {DEPLOYMENTS}
+    world.put(EU, "one")
+    world.put(EU, "two")
+    world.policy(resources=[{"category": "Config"}, {"category": "Workload"}])
+    async with world.running():
+        await asyncio.sleep(5)
+        world.remove(EU, "one")
+        await asyncio.sleep(20)
+        assert world.names(US) == ["two"]
+        world.clusters[EU].served -= {CONFIG_MAPS}
+        world.clusters[EU].break_watches(ClusterError("too old resource version", status=410, reason="Expired"))
+        world.remove(EU, "two")
+        await asyncio.sleep(60)
+        assert world.names(US) == ["two"]
 
 
 async def test_a_fight_with_another_writer_is_slow_and_shown() -> None:
