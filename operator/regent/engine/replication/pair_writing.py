@@ -86,6 +86,8 @@ class PairWriter(Writer):
 
     async def write(self, tracked: Tracked, look: Look) -> Written:
         """Carry out `look.pair`. Raises LeadershipLostError only."""
+        if self.hopeless:
+            return Written(Verdict.NOT_TRIED)
         run = _Run(self._spec, tracked, look, forth=self._forth, back=self._back, now=self._clock.wall())
         try:
             await run.carry_out()
@@ -96,6 +98,8 @@ class PairWriter(Writer):
             result = judge(error)
         else:
             result = Written(Verdict.WRITTEN, unchanged=not run.changed, restless=run.restless)
+        # A side that is gone stops the other way as well: a copy cannot be noted on its origin then.
+        self.hopeless = self.hopeless or result.hopeless
         if result.verdict is not Verdict.UNAVAILABLE:
             run.last.pace.clean()
         elif not result.hopeless:
