@@ -63,7 +63,7 @@ def test_a_policy_is_made_of_one_line(shop: CommandLine) -> None:
 
 
 def test_all_that_can_be_said(shop: CommandLine) -> None:
-    options = ["--interval", "300", "--bidirectional", "--name", "all", "--include-secrets", "-l", "app=shop,tier=web"]
+    options = ["--interval", "300", "--name", "all", "--include-secrets", "-l", "app=shop,tier=web"]
     options += ["--kind", "shop.example.com/v1/Cart", "--kind", "v1/Endpoints", "--target-namespace", "standby"]
     shop.read("replication", "setup", "eu-west-1", "eu-central-1, us-east-1", "Config,State,config", *options)
     spec, labels = found(shop, "all")["spec"], {"matchLabels": {"app": "shop", "tier": "web"}}
@@ -80,7 +80,15 @@ def test_all_that_can_be_said(shop: CommandLine) -> None:
             "selector": labels,
         },
     ]
-    assert (spec["direction"], spec["trigger"]) == ("Bidirectional", {"mode": "Interval", "interval": "5m"})
+    assert (spec["direction"], spec["trigger"]) == ("OneWay", {"mode": "Interval", "interval": "5m"})
+
+
+def test_both_directions_are_between_two_regions(shop: CommandLine) -> None:
+    """Fails when a policy is made that the operator refuses."""
+    refused = shop.run("replication", "setup", "eu-west-1", "eu-central-1,us-east-1", "config", "--bidirectional")
+    assert (refused.exit_code, "takes one target" in refused.output) == (2, True), refused.output
+    shop.read("replication", "setup", "eu-west-1", "eu-central-1", "config", "--bidirectional", "--name", "both")
+    assert found(shop, "both")["spec"]["direction"] == "Bidirectional"
 
 
 def test_twice_is_harmless_and_another_one_is_left_alone(shop: CommandLine) -> None:
