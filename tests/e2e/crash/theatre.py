@@ -229,6 +229,8 @@ class Theatre:
                 if sleeper is None:
                     return Played(ledger=self.settled(ledger, expected), seconds=time.monotonic() - began, hit=False)
                 sleeper.freeze()
+                # The order was for whoever led. The other one is to pass the boundary, not to stop there as well.
+                self._recall()
                 sleeping = agent(sleeper.pid)
                 self._wait_overtaken(scene, sleeper, boundary, wake)
                 before = len(self._answers(sleeping))
