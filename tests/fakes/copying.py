@@ -125,7 +125,7 @@ class FakeCopyCluster(FakeCluster):
 
     def _deliver(self, event: str, resource: Resource, obj: Object) -> None:
         for of, namespace, queue in self._streams:
-            if of == resource and namespace == obj["metadata"].get("namespace"):
+            if of == resource and namespace in ("", obj["metadata"].get("namespace")):
                 queue.put_nowait(Event(event, obj))
 
 

@@ -137,6 +137,42 @@
   verbs:
   - get
 {{- end }}
+{{- define "regent.rules.standby" -}}
+- apiGroups:
+  - ''
+  resources:
+  - namespaces
+  verbs:
+  - create
+- apiGroups:
+  - regent.dev
+  resources:
+  - failoverpolicies
+  - placementpolicies
+  - regions
+  - replicationpolicies
+  verbs:
+  - get
+  - create
+  - update
+  - delete
+- apiGroups:
+  - regent.dev
+  resources:
+  - failoverpolicies/status
+  verbs:
+  - update
+{{- end }}
+{{- define "regent.rules.standbySecrets" -}}
+- apiGroups:
+  - ''
+  resources:
+  - secrets
+  verbs:
+  - get
+  - create
+  - update
+{{- end }}
 {{- define "regent.rules.promotion.Scale" -}}
 - apiGroups:
   - ''

@@ -48,6 +48,9 @@ METRICS: tuple[Metric, ...] = (
     # The runtime: watching, working, writing, leading.
     _gauge("regent_build_info", "Always 1; the version that runs is in the label.", "version"),
     _gauge("regent_leader", "1 while this replica holds the lease, else 0."),
+    _gauge("regent_hub_role", "1 for the role that this hub has, else 0.", "role"),
+    _gauge("regent_hub_heard_age_seconds", "Time since a standby hub last heard of the hub that it follows."),
+    _counter("regent_hub_copies_total", "Copies of the followed hub's objects, by kind and result.", "kind", "result"),
     _gauge("regent_lease_transitions", "How often the lease has changed hands, as the lease says."),
     _counter("regent_lease_renewals_total", "Tries to renew or take the lease.", "result"),
     _gauge("regent_store_objects", "Objects known, by kind.", "kind"),

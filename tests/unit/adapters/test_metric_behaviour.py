@@ -41,6 +41,8 @@ from regent.wiring import Operator
 from tests.fakes.clock import FakeClock, LoopClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.copying import CopyWorld
+from tests.fakes.hubs import Hub
+from tests.fakes.members import FakeMembers
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.prober import Answer, FakeProber, FakeSignals
 from tests.fakes.region import RegionScene
@@ -401,6 +403,20 @@ async def operator_at_rest() -> AsyncIterator[Operator]:
         await operator._probes.close()
 
 
+@moves("regent_hub_role", "regent_hub_heard_age_seconds", "regent_hub_copies_total")
+async def following_a_hub() -> FakeMetrics:
+    active = Hub("active", FakeMembers())
+    active.put_shop()
+    standby = Hub("standby", FakeMembers(), follows=active)
+    async with standby.running():
+        await asyncio.sleep(3.5)
+    metrics = standby.metrics
+    assert value(metrics, "regent_hub_role", role="Standby") == 1
+    assert value(metrics, "regent_hub_copies_total", kind="Region", result="ok") == 2
+    assert metrics.gauges["regent_hub_heard_age_seconds", frozenset()] < 3
+    return metrics
+
+
 @moves("regent_queue_depth")
 async def queueing() -> None:
     async with operator_at_rest() as operator:
@@ -425,6 +441,7 @@ async def having_to_tell() -> None:
         async with operator_at_rest() as operator:
             operator._before_scrape()
             assert "regent_notifications_waiting 0.0" in await exposed(operator._metrics)
+            operator._role.guard._acting.set()  # only a hub that acts tells anybody
             operator._failover._notifier.announce(told, spec, [run])
             operator._before_scrape()
             assert "regent_notifications_waiting 2.0" in await exposed(operator._metrics)

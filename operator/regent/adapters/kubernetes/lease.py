@@ -133,7 +133,8 @@ class LeaseElector:
         Raises:
             LeadershipLostError: it was held and is not any more.
         """
-        self._renewed_at = self._clock.monotonic()
+        # It may be long since this part was made: a standby hub begins to compete when it is promoted.
+        self._renewed_at = self._tried_at = self._clock.monotonic()
         while True:
             started = self._clock.monotonic()
             if self._held and started >= self._valid_until:
