@@ -194,6 +194,12 @@ class OperatorProcess:
             wait_stopped(self._process)
         return time.monotonic()
 
+    def wait_stopped(self) -> None:
+        """Wait until it stands still of its own doing, or has ended."""
+        with self._lock:
+            if self._process is not None:
+                wait_stopped(self._process)
+
     def thaw(self) -> float:
         """SIGCONT after `freeze`."""
         os.kill(self.pid, signal.SIGCONT)

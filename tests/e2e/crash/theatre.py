@@ -246,8 +246,17 @@ class Theatre:
     def _standing(self, scene: Scene, boundary: str) -> Iterator[Callable[[], OperatorProcess | None]]:
         """Stop the process that comes to the boundary."""
         self._order(scene, boundary, End.STOP)
+
+        def standing() -> OperatorProcess | None:
+            member = self._obeyed()
+            if member is not None:
+                # Its order is gone a moment before it stops. Stopped by us in between, it would stop itself once more
+                # when it is woken, for ever.
+                member.wait_stopped()
+            return member
+
         try:
-            yield self._obeyed
+            yield standing
         finally:
             self._recall()
 
