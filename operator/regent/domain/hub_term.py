@@ -66,16 +66,20 @@ def acting_role(record: HubRecord, *, follows: bool) -> HubRole:
 def superseded_by(claims: Iterable[Claim], *, hub: str, term: int) -> Claim | None:
     """Return the claim of the hub that has taken over from this one; None while this one may act.
 
+    Two hubs that took over at the same time, each without the regions of the other, have the same term: of them the one
+    with the greater uid goes on, as both find out when they see each other's regions.
+
     Args:
         claims: of all regions that answered. One that a later takeover did not reach keeps an old claim; so the
             greatest counts, and one of this hub's own shows its term even where its record was lost.
         hub: uid of this hub.
         term: its own, as recorded.
     """
-    highest = max(claims, key=lambda claim: (claim.term, claim.hub == hub), default=None)
-    if highest is None or highest.hub in ("", hub) or highest.term <= term:
-        return None
-    return highest
+    known = list(claims)
+    own = max([term, *(claim.term for claim in known if claim.hub == hub)])
+    others = [claim for claim in known if claim.term and claim.hub not in ("", hub)]
+    highest = max(others, key=lambda claim: (claim.term, claim.hub), default=None)
+    return highest if highest is not None and (highest.term, highest.hub) > (own, hub) else None
 
 
 def next_term(claims: Iterable[Claim], *, hub: str, term: int, least: int = 0) -> int:

@@ -222,7 +222,7 @@ class HubGuard:
         """Leave our term, and the first epochs of it, in regions that were not reached by the takeover: an old hub that
         comes back together with its region must find it there too."""
         for region, found in kept.items():
-            if found.term >= term:
+            if (found.term, found.hub) >= (term, self._identity.uid):
                 continue
             fences = self._fences(region, found)
             try:

@@ -19,7 +19,7 @@ from testbed.controlplane import ControlPlane
 from tests.chart_render import render_chart
 from tests.cluster.replication.bench import API, EU, HUB, ROOT, SYSTEM, US, Bench, Operator
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.xdist_group("replication")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_group("replication")]
 
 EPOCHS = f"/api/v1/namespaces/{SYSTEM}/configmaps/regent-epochs"
 TERM = 1_000_000

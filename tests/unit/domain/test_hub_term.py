@@ -42,6 +42,13 @@ def test_a_hub_is_superseded_by_the_greatest_term_of_another_one_only() -> None:
     assert superseded_by([Claim("eu", B, 1), Claim("us", A, 2)], hub=B, term=1) == Claim("us", A, 2)
 
 
+def test_of_two_that_took_over_at_once_without_each_others_regions_one_goes_on() -> None:
+    claims = [Claim("eu", A, 1), Claim("us", B, 1)]
+    assert superseded_by(claims, hub=A, term=1) == Claim("us", B, 1)
+    assert superseded_by(claims, hub=B, term=1) is None
+    assert superseded_by([Claim("eu", B, 0)], hub=A, term=0) is None, "no takeover"
+
+
 def test_two_hubs_never_act_on_what_the_same_region_says() -> None:
     """Whatever the claims, of all hubs that took over only the last one acts."""
     for terms in product(range(4), repeat=3):
