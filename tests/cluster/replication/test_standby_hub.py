@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from testbed.controlplane import ControlPlane
+from testbed.controlplane import ApiError, ControlPlane
 from tests.chart_render import render_chart
 from tests.cluster.replication.bench import API, EU, HUB, ROOT, SYSTEM, US, Bench, Operator
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), pytest.mark.xdist_group("replication")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.xdist_group("replication")]
 
 EPOCHS = f"/api/v1/namespaces/{SYSTEM}/configmaps/regent-epochs"
 TERM = 1_000_000
@@ -94,7 +94,10 @@ def standby(bench: Bench, tmp_path: Path) -> Iterator[Operator]:
     settings = {
         "REGENT_STANDBY__FOLLOW": "active-hub",
         "REGENT_STANDBY__SECRETS": "true",
+        # With a lease, which a standby does not take; and long, as nobody starts this process again.
         "REGENT_LEADER_ELECTION__ENABLED": "true",
+        "REGENT_LEADER_ELECTION__LEASE_DURATION": "60s",
+        "REGENT_LEADER_ELECTION__RENEW_INTERVAL": "5s",
         "REGENT_FAILOVER__STARTUP_GRACE": "1s",
     }
     directory = tmp_path / "standby"
@@ -145,7 +148,7 @@ def test_the_hub_and_the_active_region_are_lost_together(bench: Bench, standby: 
         assert claim["regent.dev/hub-term"] == "1"
 
         bench.planes[HUB].start_apiserver()
-        before, runs = version(bench, US), failovers(bench)
+        before, runs = version(bench, US), len(bench.until(lambda: failovers(bench), "the old hub's API server"))
         status = policy(bench, HUB)
         bench.operator.start()
         bench.until(lambda: bench.operator.ended() is not None, "the end of the old operator", show=bench.operator.tail)
@@ -159,7 +162,8 @@ def test_the_hub_and_the_active_region_are_lost_together(bench: Bench, standby: 
         assert bench.operator.ended() is None
         after = policy(bench, HUB)
         assert (after["active"], after["epoch"]) == (status["active"], status["epoch"])
-        assert (version(bench, US), failovers(bench) - runs <= 1) == (before, True)
+        assert version(bench, US) == before
+        assert len(failovers(bench)) <= runs + 1, "but for the one that was asked for, it has decided something"
         assert awake(bench, US)
     finally:
         for region in (HUB, EU):
@@ -173,5 +177,12 @@ def test_the_hub_and_the_active_region_are_lost_together(bench: Bench, standby: 
     assert "orbidden" not in standby.text(), standby.tail()
 
 
-def failovers(bench: Bench) -> int:
-    return len(bench.planes[HUB].api.get(bench.path("failovers", api=API))["items"])
+def failovers(bench: Bench) -> list[Json]:
+    """The runs in the old hub, beside one that there always is; empty while its API server has just been started."""
+    try:
+        found = bench.planes[HUB].api.get(bench.path("failovers", api=API))["items"]
+    except ApiError as error:
+        if error.status in (429, 503):
+            return []
+        raise
+    return [{}, *found]
