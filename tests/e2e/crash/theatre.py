@@ -233,13 +233,15 @@ class Theatre:
                 self._recall()
                 sleeping = agent(sleeper.pid)
                 self._wait_overtaken(scene, sleeper, boundary, wake)
-                before = len(self._answers(sleeping))
+                before = [len(answers) for answers in self._answers(sleeping)]
             sleeper.thaw()
             code = sleeper.wait_ended(timeout=60)
             assert code == LOST_LEASE, f"the old leader ended with {code}:\n{sleeper.tail()}"
             self._wait_over(scene)
             seconds = time.monotonic() - began
-            late = self._answers(sleeping)[before:]
+            late = [
+                item for answers, seen in zip(self._answers(sleeping), before, strict=True) for item in answers[seen:]
+            ]
             return Played(ledger=self.settled(ledger, expected), seconds=seconds, hit=True, late=late)
 
     @contextmanager
@@ -293,10 +295,12 @@ class Theatre:
 
         eventually(passed, what="the other replica to overtake the first one", timeout=DEADLINE, poll=0.01)
 
-    def _answers(self, sender: str) -> list[tuple[str, int]]:
-        """The writes of one process that have reached an API server, with the status of the answer."""
-        answers = [item for proxy in self.proxies for item in proxy.answers if item.agent == sender]
-        return [(str(item.write), item.status) for item in answers]
+    def _answers(self, sender: str) -> list[list[tuple[str, int]]]:
+        """The writes of one process that have reached each of the API servers, with the status of the answer."""
+        return [
+            [(str(item.write), item.status) for item in list(proxy.answers) if item.agent == sender]
+            for proxy in self.proxies
+        ]
 
     def troubled(self, flavour: Flavour, scene: Scene, faults: Sequence[Faults], *, boundary: str = "") -> Played:
         """Play one run in `scene` while the proxies before the API servers make `faults`, one set for each proxy; with
