@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from testbed.operator.proxy import ApiProxy, Moment
-from tests.cluster.replication.bench import EU, HUB, Bench, Operator
+from testbed.operator.proxy import Moment
+from tests.cluster.replication.bench import Operator
 from tests.cluster.replication.crashing import Doom, Point, Scenario, claim, play
-from tests.cluster.replication.detours import account, another_region
 
 WHOLE = os.environ.get("REGENT_CRASH", "") == "all"
 SEED = os.environ.get("REGENT_SEED", "1")
@@ -29,28 +26,6 @@ HUB_WRITES = 3
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.xdist_group("replication")]
 
 WRITES = {"first": 7, "change": 6, "gone": 2, "back": 2, "prune": 1, "end": 4}
-
-
-@pytest.fixture
-def doomed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scenario, Operator, Doom]]:
-    """A scenario whose target and hub are behind proxies, and an operator of its own that goes through them."""
-    bench.operator.stop()
-    doom = Doom()
-    with ExitStack() as stack:
-        sides = {
-            side: stack.enter_context(
-                ApiProxy(account(bench.planes[name], "crash"), look=doom.watch(side), counts=doom.counts)
-            )
-            for side, name in (("target", EU), ("hub", HUB))
-        }
-        region = stack.enter_context(another_region(bench, bench.planes[EU], sides["target"].kubeconfig))
-        directory = tmp_path_factory.mktemp("doomed")
-        operator = Operator(bench.planes[HUB], directory, kubeconfig=sides["hub"].kubeconfig)
-        stack.enter_context(operator)
-        doom.kill = operator.kill
-        bench.operator, kept = operator, bench.operator
-        yield Scenario(bench, region), operator, doom
-        bench.operator = kept
 
 
 def sample() -> dict[str, Point]:

@@ -179,6 +179,24 @@ async def test_nothing_is_deleted_for_a_side_that_is_not_well(region: str) -> No
         assert world.names(EU) == world.names(US) == ["two"]
 
 
+async def test_a_side_that_no_longer_knows_a_kind_has_deleted_nothing() -> None:
+    world = CopyWorld()
+    world.put(US, "one")
+    world.clusters[EU].put(DEPLOYMENTS, deployment())
+    policy(world, resources=[{"category": "Config"}, {"category": "Workload"}])
+    async with world.running():
+        await asyncio.sleep(QUIET)
+        assert world.names(EU) == ["one"]
+    world.clusters[EU].served -= {CONFIG_MAPS}
+    world.remove(EU, "one")
+    world = CopyWorld(world)
+    async with world.running():
+        await asyncio.sleep(QUIET)
+        assert world.names(US) == ["one"]
+        row = world.status["targets"][0]
+        assert (row["objects"]["failed"], row["state"]) == (1, "OutOfSync")
+
+
 async def test_what_was_changed_is_not_deleted() -> None:
     """Whoever wins elsewhere: a deletion can be done again, what somebody wrote cannot."""
     world = CopyWorld()

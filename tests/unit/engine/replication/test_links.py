@@ -9,9 +9,10 @@ import pytest
 
 from regent.domain.errors import ClusterError, ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from regent.domain.times import rfc3339
-from regent.engine.resources import CONFIG_MAPS, DEPLOYMENTS, FAILOVER_POLICIES, REGIONS
+from regent.engine.resources import CONFIG_MAPS, DEPLOYMENTS, FAILOVER_POLICIES, REGIONS, STATEFUL_SETS
 from tests.fakes.cloning import clone
 from tests.fakes.copying import EU, SHOP, US, CopyWorld
+from tests.fakes.replication import deployment
 
 pytestmark = pytest.mark.looptime
 
@@ -137,23 +138,25 @@ async def test_nothing_is_pruned_while_the_source_is_away() -> None:
         assert world.status["state"] == "InSync"
 
 
-async def test_a_kind_that_nobody_has_installed_holds_no_deletion_back() -> None:
+async def test_a_kind_that_is_not_installed_holds_no_deletion_back_and_is_none() -> None:
     """Fails when a policy with an optional category never prunes, or takes a missing definition for deleted objects."""
     world = CopyWorld()
     for region in (EU, US):
-        world.clusters[region].served -= {DEPLOYMENTS}
+        world.clusters[region].served -= {STATEFUL_SETS}
     world.put(EU, "one")
     world.put(EU, "two")
+    world.clusters[EU].put(DEPLOYMENTS, deployment())
     world.policy(resources=[{"category": "Config"}, {"category": "Workload"}])
     async with world.running():
         await asyncio.sleep(5)
         world.remove(EU, "one")
         await asyncio.sleep(20)
         assert world.names(US) == ["two"]
-        world.clusters[EU].served -= {CONFIG_MAPS}
-        world.clusters[EU].break_watches(ClusterError("too old resource version", status=410, reason="Expired"))
-        world.remove(EU, "two")
-        await asyncio.sleep(60)
+    world.clusters[EU].served -= {CONFIG_MAPS}
+    world.remove(EU, "two")
+    world = CopyWorld(world)
+    async with world.running():
+        await asyncio.sleep(20)
         assert world.names(US) == ["two"]
 
 
