@@ -68,8 +68,13 @@ class FakeCopyCluster(FakeCluster):
         self._applied[resource, *where] = clone(obj)
         return await self._answer(self._update(resource, old, new), fault)
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
-        return await self.get(resource, namespace, name)
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
+        found = await self.get(resource, namespace, name)
+        if version and found["metadata"]["resourceVersion"] != version:
+            raise ConflictError("it has changed meanwhile", status=409, reason="Conflict")
+        return found
 
     async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:
         old = self._objects.get(resource, {}).get((namespace, name))

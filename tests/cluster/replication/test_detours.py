@@ -15,7 +15,7 @@ from testbed.crash import history
 from testbed.operator.link import Link
 from testbed.operator.proxy import ApiProxy
 from tests.cluster.replication.bench import EU, HUB, SYSTEM, US, Bench
-from tests.cluster.replication.detours import account, another_region, put_kubeconfig
+from tests.cluster.replication.detours import REGIONS, account, another_region, put_kubeconfig, uid_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300), pytest.mark.xdist_group("replication")]
 
@@ -109,6 +109,30 @@ def test_credentials_are_renewed_in_place(bench: Bench) -> None:
         bench.until(lambda: bench.data(EU, "one") == {"a": "2"}, "the change, with the new credentials")
         bench.in_state("InSync")
         assert lists(bench, far) == seen, "a token is no reason to list anything"
+
+
+def test_another_cluster_is_not_taken_for_the_region(bench: Bench) -> None:
+    """The kubeconfig of a region leads somewhere else one day, and then a person says that this is the region now.
+
+    Fails when anything is written to, or believed of, a cluster with another uid; or when one that was rebuilt is taken
+    for one that has its copies.
+    """
+    plane, hub = bench.planes[EU], bench.planes[HUB]
+    with another_region(bench, plane, account(plane, "moved")) as far:
+        for name in ("one", "two"):
+            bench.config_map(HUB, name, {"a": "1"})
+        bench.policy(targets=[{"region": far}])
+        bench.in_state("InSync")
+        put_kubeconfig(hub, far, account(bench.planes[US], "moved"))
+        bench.until(lambda: "leads to another cluster" in str(bench.row(far)), "what is wrong")
+        bench.config_map(HUB, "one", {"a": "2"})
+        bench.in_state("Failed")
+        assert bench.data(US, "one") is None
+        hub.api.patch(f"{REGIONS}/{far}", {"spec": {"cluster": {"uid": uid_of(bench.planes[US])}}})
+        for name, value in (("one", "2"), ("two", "1")):
+            bench.until(lambda name=name, value=value: bench.data(US, name) == {"a": value}, f"the copy of {name}")
+        bench.in_state("InSync")
+        assert bench.data(EU, "one") == {"a": "1"}, "what was left behind"
 
 
 def accepted(bench: Bench, name: str) -> bool:

@@ -70,13 +70,17 @@ class CopyingCluster(KubernetesCluster):
         )
         return cast(Object, found)
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
         """Turn the fields that our POST has set into fields of our applies; see the port."""
         current = await self.get(resource, namespace, name)
         metadata = current["metadata"]
         if metadata.get("uid") != uid:
             raise ConflictError(f"{resource.kind} {name} is another object now", status=409, reason="Conflict")
-        fields = as_applied(current)
+        if version and metadata.get("resourceVersion") != version:
+            raise ConflictError(f"{resource.kind} {name} has changed meanwhile", status=409, reason="Conflict")
+        fields = as_applied(current, whole=whole)
         if fields is None:
             return current
         change = {"uid": uid, "resourceVersion": metadata["resourceVersion"], "managedFields": fields}

@@ -19,7 +19,7 @@ from regent.domain.replication.content import canonical
 from regent.domain.replication.kinds import CONFIG_MAP, SECRET
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
-from regent.domain.replication.plan import Action, applied_body
+from regent.domain.replication.plan import Action, ActionKind, applied_body
 from regent.domain.replication.shape import Desired
 from regent.engine.ports import Clock, Leadership, Metrics, Object
 from regent.engine.replication.looking import SLEEPERS, Look, Tracked
@@ -130,9 +130,17 @@ class Copier:
         action: Action,
     ) -> Object:
         metadata, resource = target["metadata"], tracked.target.resource
-        if metadata.get("managedFields") and _may_leave(target, body, action):
+        # What is lost by it stands in the record in exactly this version: a later one is not to be lost with it.
+        # And a failover may have woken a workload since it was looked at: it must not be put to sleep again.
+        exact = action.keep_loser or tracked.kind.group_kind in SLEEPERS
+        # What becomes a copy is the source's from now on, also where the source has less of it.
+        whole = action.kind is ActionKind.ADOPT and action.force and not _by_name(target)
+        if whole or (metadata.get("managedFields") and _may_leave(target, body, action)):
             namespace, name = str(metadata.get("namespace", "")), metadata["name"]
-            target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
+            version = metadata["resourceVersion"] if exact else ""
+            target = await cluster.take_over(
+                resource, namespace, name, uid=metadata["uid"], version=version, whole=whole
+            )
         if action.keep_loser:
             target = await self._keep(cluster, resource, target, action)
         found = marks.read_marks(target)
@@ -140,9 +148,6 @@ class Copier:
             target = await self._patched(cluster, resource, target, marks.revive_patch())
         if action.removal is not None:
             target = await self._patched(cluster, resource, target, action.removal)
-        # What is lost by it stands in the record in exactly this version: a later one is not to be lost with it.
-        # And a failover may have woken a workload since it was looked at: it must not be put to sleep again.
-        exact = action.keep_loser or tracked.kind.group_kind in SLEEPERS
         return await cluster.apply(resource, _identified(body, target, version=exact), force=action.force)
 
     async def _keep(self, cluster: CopyCluster, resource: Resource, target: Object, action: Action) -> Object:
@@ -205,10 +210,15 @@ def _may_leave(target: Object, body: Object, action: Action) -> bool:
 
     Not where it takes every field over and can only add: entries of ConfigMaps and Secrets are removed by name.
     """
-    if not action.force or target.get("kind") not in (CONFIG_MAP.kind, SECRET.kind):
+    if not action.force or not _by_name(target):
         return True
     here, there = target["metadata"], body["metadata"]
     return any(set(here.get(field) or ()) - set(there.get(field) or ()) for field in ("labels", "annotations"))
+
+
+def _by_name(target: Object) -> bool:
+    """Whether entries that only the target has are removed by name."""
+    return target.get("kind") in (CONFIG_MAP.kind, SECRET.kind)
 
 
 def _identified(body: Object, target: Object, *, version: bool = False) -> Object:

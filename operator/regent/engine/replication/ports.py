@@ -23,9 +23,16 @@ class CopyCluster(Cluster, Protocol):
         """
         ...
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
         """Make the fields of an object that `create` made fields of `apply`, which then takes back what it no longer
-        sets; return the object. ConflictError when it is another object or has changed meanwhile."""
+        sets; return the object. ConflictError when it is another object or has changed meanwhile.
+
+        Args:
+            version: the resourceVersion that it has to have; "" for any.
+            whole: the content that others have set too.
+        """
         ...
 
     async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:
