@@ -18,7 +18,7 @@ from testbed.operator import OperatorReplicas, Restart
 from testbed.operator.link import Link
 from testbed.scene import eventually, failover, never
 from tests.e2e.conftest import Stage, claim_logs
-from tests.e2e.database_rounds import Rounds, bound_of, draw
+from tests.e2e.database_rounds import SHOWN, Fault, Round, Rounds, bound_of, draw
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -189,6 +189,21 @@ def rejoined(scene: DatabaseScene, source: Database) -> None:
     eventually(lambda: not scene.status().get("rejoin"), what="the region to be taken back", timeout=60)
     # Streaming for a moment proves nothing: a standby of another history streams for a moment, too.
     eventually(scene.alike, what="it to have what the new primary has", timeout=60)
+
+
+@pytest.mark.timeout(420)
+def test_a_region_that_died_whole_and_comes_back_by_itself_takes_no_write(
+    scene: DatabaseScene, agents: Agents, operators: OperatorReplicas, links: list[Link]
+) -> None:
+    """Database, Patroni, its configuration store and its agent are killed, the other region is promoted, and all of it
+    is started again, the agent last. Fails when the database does not ask before it promotes itself, when it is let,
+    or when nobody makes it a standby afterwards."""
+    rounds = Rounds(scene, agents=agents, operators=operators, links=links)
+    item = Round(number=90, fault=Fault.RETURN, late=SHOWN + 1.0)
+    try:
+        print(rounds.play(item))
+    except (AssertionError, OSError, RuntimeError) as error:
+        raise AssertionError(f"{error}\n{rounds.situation()}") from error
 
 
 @pytest.mark.timeout(180 + 240 * ROUNDS)
