@@ -69,12 +69,17 @@ async def test_a_standby_and_an_active_region_are_left_alone() -> None:
             assert region.world.effects == []
 
 
-async def test_a_standby_that_is_on_its_way_is_not_asked_again() -> None:
-    region = Region(Role.CHANGING, **ELSEWHERE)
+async def test_a_standby_that_is_down_is_looked_at_until_it_is_up() -> None:
+    """It may come up as something else, or without a leader: then it has to be asked."""
+    region = Region(Role.STANDBY, **ELSEWHERE)
     region.world.wanted[DB] = Role.STANDBY
     async with region.scene.running():
         await asyncio.sleep(10)
         assert region.world.effects == []
+        region.world.roles[DB] = Role.CHANGING
+        await asyncio.sleep(5)
+        assert region.world.effects == [f"db {HERE} Standby"]
+        assert DB not in region.world.held
 
 
 async def test_a_database_that_answers_only_later_is_stopped_then() -> None:

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import pytest
 
 from regent.adapters.clock import SystemClock
-from regent.adapters.metrics import PrometheusMetrics
 from regent.adapters.promotion.patroni import PatroniDriver, patroni_steps
 from regent.adapters.promotion.patroni_api import Clients
 from regent.domain.errors import FencedOffError, PromotionProblemError, UnavailableError
 from regent.domain.failover.fence import Fence
-from regent.domain.failover.guarding import Answer, Leave
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep, StepKind
 from regent.domain.failover.roles import Role, RoleState
-from regent.server.operational import OperationalServer
-from regent.server.permission import permission_route
 from testbed.database import Database, Databases, WriterLoop
-from testbed.database.agents import pre_promote
 from testbed.network import NetworkNamespaces
 
 pytestmark = [
@@ -134,6 +128,8 @@ async def held_back(driver: PatroniDriver, primary: Database, *, fence: Fence) -
     await until(lambda: driver.observe(primary.name), Role.STANDBY)
     state = await driver.observe(primary.name)
     assert (state.held, state.wanted, state.fence, state.lag) == (True, Role.STANDBY, fence, None)
+    # A demoted PostgreSQL is proved passive while it is down; then it is started in recovery.
+    primary.wait_role("standby-leader")
     assert primary.query("SELECT pg_is_in_recovery(), count(*) FROM pg_stat_wal_receiver") == "t|0"
 
 
@@ -412,79 +408,3 @@ async def test_a_patroni_that_hangs_is_unknown_and_not_a_standby(
     finally:
         primary.thaw_patroni()
     await until(lambda: driver.observe(primary.name), Role.ACTIVE)
-
-
-class Agent:
-    """What stands behind the agent's endpoint here; that the real one answers rightly is shown in tests/component."""
-
-    def __init__(self) -> None:
-        self.leave = Leave.NO
-        self.asked = 0
-
-    async def __call__(self, namespace: str, policy: str, step: str) -> Answer:
-        assert (namespace, policy, step) == ("shop", "shop", "db")
-        self.asked += 1
-        return Answer(self.leave, "as the test says")
-
-
-@asynccontextmanager
-async def served(address: str) -> AsyncIterator[tuple[Agent, str]]:
-    agent = Agent()
-    server = OperationalServer(
-        f"{address}:0", metrics=PrometheusMetrics(), live={}, ready={}, routes=permission_route(agent)
-    )
-    task = asyncio.create_task(server.run())
-    await asyncio.wait_for(server.listening.wait(), 10)
-    yield agent, f"http://{server.bound[0]}:{server.bound[1]}"
-    task.cancel()
-
-
-async def within(condition: Callable[[], bool], what: str, *, never: Database | None = None) -> None:
-    """Wait for a condition, for two minutes at most; `never`: what must not accept writes meanwhile."""
-    deadline = time.monotonic() + 120
-    while not await asyncio.to_thread(condition):
-        assert never is None or not await asyncio.to_thread(never.accepts_writes), f"{never.name} accepts writes"
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.05)
-
-
-async def test_a_region_that_was_dead_accepts_no_write_without_leave(
-    databases: Databases, settled: tuple[Database, Database]
-) -> None:
-    # Without the hook it is a primary within seconds of its start, and the first `within` fails.
-    primary, standby = settled
-    driver = driver_of(databases)
-    await driver.observe(primary.name)
-    async with served(databases.network.host_address) as (agent, url):
-        primary.configure({"postgresql": {"pre_promote": pre_promote(url, namespace="shop", policy="shop")}})
-        primary.power_off()
-        await driver.promote(standby.name, source=primary.name, fence=next_fence(standby), run=RUN)
-        await until(lambda: driver.observe(standby.name), Role.ACTIVE)
-        standby.query("INSERT INTO writes VALUES (7000000, 'new')")
-
-        agent.leave = Leave.NOT_YET
-        primary.power_on()
-        await within(lambda: agent.asked >= 2, "it to ask, and to ask again", never=primary)
-        state = await driver.observe(primary.name)
-        assert (state.role, state.wanted) == (Role.CHANGING, Role.ACTIVE), state
-        agent.leave = Leave.NO
-        before = agent.asked
-        await within(lambda: agent.asked > before, "the answer to be taken", never=primary)
-        await driver.demote(primary.name, successor=standby.name, fence=next_fence(standby), run=RUN)
-
-        def follows() -> bool:
-            return primary.status()[1].get("replication_state") == "streaming" and primary.accepts_writes() is False
-
-        await within(follows, "it to follow", never=primary)
-        await until(lambda: driver.observe(primary.name), Role.STANDBY, following=True, timeout=60)
-        assert 7_000_000 in primary.numbers()
-        # It has moved back, by the same way, once it gets leave.
-        agent.leave = Leave.YES
-        await driver.demote(standby.name, successor=primary.name, fence=next_fence(standby), run=RUN)
-        await until(lambda: driver.observe(standby.name), Role.STANDBY, timeout=60)
-        asked, began = agent.asked, time.monotonic()
-        await driver.promote(primary.name, source=standby.name, fence=next_fence(standby), run=RUN)
-        await until(lambda: driver.observe(primary.name), Role.ACTIVE, timeout=60)
-        print(f"promoted with leave in {time.monotonic() - began:.2f} s")
-        assert agent.asked > asked
-        primary.configure({"postgresql": {"pre_promote": None}})

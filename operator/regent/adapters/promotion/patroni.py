@@ -39,6 +39,9 @@ from regent.domain.failover.roles import Role, RoleState, SyncState
 from regent.engine.ports import Clock
 from regent.engine.promotion import PromotionDriver
 
+LEADING = 15.0
+"""Seconds between two requests to Patroni to take its leader key."""
+
 
 class PatroniDriver:
     """The `PromotionDriver` of one step of type Patroni.
@@ -122,6 +125,7 @@ class PatroniDriver:
         address = await self._address(successor)
         current = seen.standby_of or {}
         if (current.get("host"), current.get("port", 5432)) == (address.host, address.port):
+            await self._lead(region, seen)
             return
         await self._same_database(region, seen, successor)
         await self._same_timeline(region, seen, successor)
@@ -137,8 +141,8 @@ class PatroniDriver:
         """Make the region's cluster a standby cluster of nobody; see `regent.engine.promotion.Holding`."""
         seen = await self._look(region)
         self._refuse(region, seen, fence)
+        nobody = replacing({"restore_command": NOWHERE}, seen.standby_of)
         if not seen.held:
-            nobody = replacing({"restore_command": NOWHERE}, seen.standby_of)
             await self._configure(region, nobody, seen, fence, held=True)
 
     async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:
@@ -248,6 +252,16 @@ class PatroniDriver:
             identifier = answer.identifier if isinstance(answer, Seen) else ""
         if identifier and seen.identifier and identifier != seen.identifier:
             raise self._mismatch(region, seen.identifier, other, identifier)
+
+    async def _lead(self, region: str, seen: Seen) -> None:
+        """Let a standby cluster have a leader that would stay without one, see docs/adr/0021."""
+        track, now = self._tracks.setdefault(region, Track()), self._clock.monotonic()
+        if seen.role != "replica" or not seen.streaming or (track.led is not None and now - track.led < LEADING):
+            return
+        api = await self._access.api(region, changing=True)
+        if await api.address() is None:
+            track.led = now
+            await api.lead(seen.name)
 
     async def _same_timeline(self, region: str, seen: Seen, successor: str) -> None:
         """Refuse to let a primary follow another one when it was promoted itself since the two parted, as after a

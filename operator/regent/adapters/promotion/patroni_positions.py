@@ -45,6 +45,8 @@ class Track:
     """Ends of the timelines before `history_of`."""
     history_of: int | None = None
     """Timeline of the primary whose history is known."""
+    led: float | None = None
+    """When its cluster, which had no leader, was last asked to take one."""
 
     def note(self, seen: Seen, *, asked: float) -> None:
         """Remember a look. `asked`: when the question left, so that a position is never taken for younger than it

@@ -275,7 +275,7 @@ class RegionAgent:
         had to be stopped: it is stopped first, and follows, or is held back where it has taken writes meanwhile."""
         if side is not None and side.holds_data:
             look = await self._glance(key, side)
-            if look is None or not look.passive:
+            if look is None or not look.settled:
                 if look is not None and look.fence is not None and look.fence.epoch > view.epoch:
                     # A hub that was restored from a backup: it has forgotten who is active, and finds out by itself.
                     log.warning("Left alone: it carries %s, the hub is behind", look.fence, extra={"object": key})

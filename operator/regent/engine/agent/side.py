@@ -34,7 +34,9 @@ class Look:
     """Everything that has to be proved passive is."""
     message: str = ""
     returned: bool = False
-    """Something that has to be proved passive is not, was seen, and is not on its way to it."""
+    """Something that has to be proved passive was seen and is not."""
+    settled: bool = False
+    """Everything that has to be proved passive is, and is up: what is down has yet to come back as what it is to be."""
 
     @property
     def fence(self) -> Fence | None:
@@ -73,9 +75,14 @@ class Side:
         needed = [step.name for step in proof_steps(self.policy)]
         passive = all(name in states and states[name].role in PASSIVE for name in needed)
         texts = [f"{name}: {state.role.value}" for name, state in states.items()]
-        returned = any(_goes_on(states[name]) for name in needed if name in states)
-        message = "; ".join([*texts, *self.problems.values()])
-        return Look(states=states, passive=passive, message=message, returned=returned)
+        seen = [states[name] for name in needed if name in states]
+        return Look(
+            states=states,
+            passive=passive,
+            message="; ".join([*texts, *self.problems.values()]),
+            returned=any(state.role not in (*PASSIVE, Role.UNKNOWN) for state in seen),
+            settled=passive and not any(_down(state) for state in seen),
+        )
 
     async def stop(self, look: Look, fence: Fence, *, active: str = "") -> None:
         """Ask every step that is not passive to become so, the last one first: workloads before their database.
@@ -144,8 +151,9 @@ class Side:
         return True
 
 
-def _goes_on(state: RoleState) -> bool:
-    return state.role not in (*PASSIVE, Role.UNKNOWN) and state.wanted is not Role.STANDBY
+def _down(state: RoleState) -> bool:
+    """Only who knows what is wanted of a database that is down can tell that it is passive."""
+    return state.role is Role.STANDBY and state.wanted is Role.STANDBY and state.position is None
 
 
 @dataclass(frozen=True, slots=True)
