@@ -44,7 +44,7 @@ test-crash-replication: setup tools ## The operator is killed -9 at every write 
 ROUNDS ?= 20
 .PHONY: test-database
 test-database: setup system-packages tools patroni ## Random faults on real PostgreSQL: ROUNDS=20, SEED=n to repeat; about 40 s a round
-	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k random -q -s
+	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k "random or died_whole" -q -s
 
 SEEDS ?= 10000
 KIND ?=

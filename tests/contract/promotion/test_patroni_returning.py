@@ -1,8 +1,8 @@
 """A whole region that dies and is started again, with the real agent between real PostgreSQL under Patroni and the hub.
 
 The hub and the region's own API server are in memory, everything else is real: the agent's loops, its endpoint, and the
-client that docs/patroni.md puts into Patroni's `pre_promote`. With all of it real, and clients that write, the same is
-shown in tests/e2e/test_database.py.
+client that docs/patroni.md puts into Patroni's `pre_promote`. With all of it real, and clients that write, it is played
+by `make test-database`.
 """
 
 from __future__ import annotations
