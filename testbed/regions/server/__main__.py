@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
+import random
 import signal
 import ssl
 import sys
@@ -21,6 +23,9 @@ from testbed.regions.server.grpc import GrpcConnection
 from testbed.regions.server.http import HttpConnection, TcpConnection
 
 _BACKLOG = 1024
+_FREE = range(21_000, 32_000)
+"""Where free ports are looked for: below those that the kernel gives to outgoing connections, one of which could have
+taken the port while the region was down, and it could not come back."""
 
 
 class Certificates:
@@ -69,8 +74,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     wanted = dict(pair.split("=", 1) for pair in arguments.ports.split(","))
     ports: dict[str, int] = {}
     for kind, (factory, context) in kinds.items():
-        server = await loop.create_server(factory, arguments.address, int(wanted[kind]), ssl=context, backlog=_BACKLOG)
-        ports[kind] = server.sockets[0].getsockname()[1]
+        ports[kind] = await _open(factory, arguments.address, int(wanted[kind]), context)
     for number in range(arguments.extra_http_ports):
         await loop.create_server(
             kinds["http"][0], arguments.address, arguments.extra_http_base + number, backlog=_BACKLOG
@@ -83,6 +87,22 @@ async def serve(arguments: argparse.Namespace) -> None:
     sys.stdout.write(json.dumps({"ports": ports, "at": time.monotonic()}) + "\n")
     sys.stdout.flush()
     await stopped.wait()
+
+
+async def _open(
+    factory: Callable[[], asyncio.Protocol], address: str, port: int, context: ssl.SSLContext | None
+) -> int:
+    """Listen on `port`, or on any free one when it is 0; return which."""
+    loop = asyncio.get_running_loop()
+    for choice in [port] if port else random.sample(_FREE, 100):
+        try:
+            await loop.create_server(factory, address, choice, ssl=context, backlog=_BACKLOG)
+        except OSError as error:
+            if port or error.errno != errno.EADDRINUSE:
+                raise
+            continue
+        return choice
+    raise OSError(errno.EADDRINUSE, f"no free port on {address}")
 
 
 def main() -> None:
