@@ -170,7 +170,7 @@ def test_the_hub_and_the_active_region_are_lost_together(bench: Bench, standby: 
             if not bench.planes[region].is_ready():
                 bench.planes[region].start_apiserver()
     bench.until(
-        lambda: TERM <= told(bench, EU),
+        lambda: told(bench, EU) >= TERM,
         "the region that came back told of the new hub",
         show=standby.tail,
     )
