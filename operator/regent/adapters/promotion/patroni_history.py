@@ -101,9 +101,11 @@ class Histories:
         Raises:
             UnavailableError: one of the two cannot be asked, or cannot tell yet.
         """
-        fork = fork_of(seen, await self._ask(region), promoted, await self._ask(active))
-        if fork is None:
-            # Patroni writes its history a moment after the promotion.
+        history = await self._ask(active)
+        fork = fork_of(seen, await self._ask(region), promoted, history)
+        if fork is None or own_timeline(history) != promoted.timeline:
+            # Patroni writes its history a moment after the promotion. Without its last line the two seem to have parted
+            # one promotion earlier, and a database that only has to follow would be said to need making anew.
             raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
         return fork
 

@@ -184,3 +184,20 @@ async def test_of_a_primary_that_was_never_seen_the_last_transaction_is_told_and
         "unknown: the old primary was never seen; the last transaction that was replayed is of 2026-09-19T12:01:01Z, "
         "by its primary's clock"
     )
+
+
+async def test_a_history_that_lacks_the_last_promotion_says_nothing_yet() -> None:
+    """Fails when a primary that was cut off, and has only to follow, is said to need making anew."""
+    told: dict[str, list[tuple[int, int]]] = {"eu": [(1, 100), (2, 200)], "us": [(1, 100), (2, 200)]}
+
+    async def ask(region: str) -> list[tuple[int, int]]:
+        return told[region]
+
+    histories = Histories(ask, {"eu": Track(), "us": Track()})
+    cut, promoted = (Seen(recovering=False, timeline=number, position=900) for number in (3, 4))
+    with pytest.raises(UnavailableError, match="does not tell yet"):
+        await histories.fork("eu", cut, "us", promoted)
+    told["us"] = [(1, 100), (2, 200), (3, 800)]
+    fork = await histories.fork("eu", cut, "us", promoted)
+    assert fork == Fork(3, 800)
+    assert not promoted_itself(cut, fork)
