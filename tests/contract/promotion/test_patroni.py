@@ -20,7 +20,7 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep, StepKind
 from regent.domain.failover.roles import Role, RoleState
-from testbed.database import Database, Databases, WriterLoop
+from testbed.database import Database, DatabaseError, Databases, WriterLoop
 from testbed.network import NetworkNamespaces
 
 pytestmark = [
@@ -128,9 +128,22 @@ async def held_back(driver: PatroniDriver, primary: Database, *, fence: Fence) -
     await until(lambda: driver.observe(primary.name), Role.STANDBY)
     state = await driver.observe(primary.name)
     assert (state.held, state.wanted, state.fence, state.lag) == (True, Role.STANDBY, fence, None)
-    # A demoted PostgreSQL is proved passive while it is down; then it is started in recovery.
+    # A demoted PostgreSQL is proved passive while it is down; then it is started in recovery, and Patroni may call it a
+    # standby leader before that.
     primary.wait_role("standby-leader")
-    assert primary.query("SELECT pg_is_in_recovery(), count(*) FROM pg_stat_wal_receiver") == "t|0"
+    deadline = time.monotonic() + 60
+    while (answer := _recovering(primary)) is None:
+        assert time.monotonic() < deadline, "it was not started again"
+        await asyncio.sleep(0.1)
+    assert answer == "t|0"
+
+
+def _recovering(database: Database) -> str | None:
+    """Whether it is in recovery, and how many it follows; None while nobody answers."""
+    try:
+        return database.query("SELECT pg_is_in_recovery(), count(*) FROM pg_stat_wal_receiver")
+    except DatabaseError:
+        return None
 
 
 def next_fence(primary: Database) -> Fence:
