@@ -21,7 +21,7 @@ unit: setup ## Only the tests that need no cluster, no network namespace and no 
 
 .PHONY: test-properties
 test-properties: setup ## Look for examples that break a property: new ones each time, where `make test` repeats its own
-	@HYPOTHESIS_PROFILE=search $(PYTEST) tests/property -n $(WORKERS) -q
+	@HYPOTHESIS_PROFILE=search $(PYTEST) tests/property -n $(WORKERS) -q --timeout 3600
 
 .PHONY: e2e
 e2e: setup system-packages tools patroni ## Only the end-to-end tests on real parts

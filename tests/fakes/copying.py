@@ -7,7 +7,7 @@ watched. What a real server does with them is shown by tests/cluster/replication
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -263,6 +263,16 @@ class CopyWorld:
         """The policy's status."""
         found = self.store.get(REPLICATION_POLICIES, SHOP, "shop")
         return (found or {}).get("status") or {}
+
+    async def until(self, true: Callable[[], Any], *, within: float = 60.0) -> None:
+        """Let (virtual) time pass until `true()` is.
+
+        Raises:
+            TimeoutError: it is not within so many seconds.
+        """
+        async with asyncio.timeout(within):
+            while not true():  # noqa: ASYNC110 - what is waited for is a state of many parts
+                await asyncio.sleep(0.05)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

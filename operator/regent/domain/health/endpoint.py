@@ -133,7 +133,8 @@ class Endpoint:
             elif probe.outcome is not Outcome.NOT_RUN:
                 run += 1
                 failing = failing or probe.outcome is not None
-        return failing and run < self.failure_threshold
+        # Probes of an earlier episode that still hang count as well: never are more than this out.
+        return failing and max(run, self.pending) < self.failure_threshold
 
     def _take(self, probe: _Probe, now: float) -> None:
         if probe.outcome is Outcome.SUCCESS:

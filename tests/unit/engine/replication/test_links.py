@@ -84,19 +84,23 @@ async def test_a_target_that_is_away_is_caught_up_with() -> None:
         assert len([call for call in target.writes[writes:] if call[0] in ("create", "apply")]) == 2
 
 
+def in_sync(world: CopyWorld) -> bool:
+    return bool(world.status.get("state") == "InSync")
+
+
 async def test_a_write_whose_answer_is_lost_is_no_fault_for_ever() -> None:
     """Fails when a target stays Failed after a write that was carried out and never answered: no other write comes."""
     world = CopyWorld()
     world.put(EU, "one", a="1")
     world.policy()
     async with world.running():
-        await asyncio.sleep(5)
+        await world.until(lambda: in_sync(world))
         silent = UnavailableError("no answer in time", status=0)
         world.clusters[US].fail("apply", silent, resource=CONFIG_MAPS, after=True)
         world.put(EU, "one", a="2")
-        await asyncio.sleep(10)
+        await world.until(lambda: world.target.link.problem)
+        await world.until(lambda: not world.target.link.problem and in_sync(world))
         assert world.data(US, "one") == {"a": "2"}
-        assert world.status["state"] == "InSync", world.status["targets"]
 
 
 async def test_what_the_policy_leaves_to_the_target_is_in_sync() -> None:
@@ -105,14 +109,15 @@ async def test_what_the_policy_leaves_to_the_target_is_in_sync() -> None:
     world.put(EU, "one", a="1")
     world.policy(conflictPolicy="TargetWins", verifyInterval="10s")
     async with world.running():
-        await asyncio.sleep(5)
+        await world.until(lambda: in_sync(world))
         world.put_copy("one", "theirs")
-        await asyncio.sleep(60)
+        for _ in range(3):
+            verified = world.target.verified_at
+            await world.until(lambda verified=verified: world.target.verified_at != verified)  # type: ignore[misc]
         assert world.data(US, "one") == {"a": "theirs"}
-        assert world.status["state"] == "InSync", world.status
+        assert in_sync(world), world.status
         world.policy(conflictPolicy="SourceWins", verifyInterval="10s")
-        await asyncio.sleep(20)
-        assert world.data(US, "one") == {"a": "1"}
+        await world.until(lambda: world.data(US, "one") == {"a": "1"})
 
 
 async def test_nothing_is_pruned_while_the_source_is_away() -> None:
