@@ -30,6 +30,12 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first address of the host that takes the connection, once all of them are checked.
+
+        Raises:
+            ReceiverError: the name has no address, or one that is refused.
+            httpcore.ConnectError, httpcore.ConnectTimeout: none took it.
+        """
         limit = timeout or 1.0
         addresses = await self._addresses(host, port, timeout=limit)
         for index, address in enumerate(addresses):
@@ -61,6 +67,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         return addresses
 
     def close(self) -> None:
+        """Let the threads of the name service end."""
         self._resolver.close()
 
 
