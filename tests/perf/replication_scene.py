@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -14,6 +15,8 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from testbed.controlplane import Component, ControlPlane
 from testbed.toolchain import ensure
@@ -74,7 +77,10 @@ class Scene:
     def until(self, true: Callable[[], Any], what: str, *, poll: float = 0.25) -> None:
         """Wait until it is so."""
         deadline = time.monotonic() + self._within
-        while not true():
+        while True:
+            with contextlib.suppress(httpx.TransportError):  # the operator has just been started
+                if true():
+                    return
             if time.monotonic() > deadline:
                 raise AssertionError(f"no {what}: {self.bench.status()}\n{self.bench.operator.tail()}")
             time.sleep(poll)
