@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from regent.adapters.kubernetes.copying import Event
+from regent.adapters.kubernetes.copying import Event, View
 from regent.adapters.replication.reflector import WatchReflectors
 from regent.adapters.replication.transforms import JsonPatches
 from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
@@ -29,7 +29,7 @@ from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from tests.fakes.clock import LoopClock
 from tests.fakes.cloning import clone
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.cluster import FakeCluster, matches
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 
 EU, US, SHOP = "eu", "us", "shop"
@@ -41,7 +41,7 @@ class FakeCopyCluster(FakeCluster):
     def __init__(self) -> None:
         super().__init__()
         self._applied: dict[tuple[Resource, str, str], Object] = {}
-        self._streams: list[tuple[Resource, str, asyncio.Queue[Event | ClusterError]]] = []
+        self._streams: list[_Stream] = []
         self.down: ClusterError | None = None
         """What every request and every watch is answered with."""
         self.ahead = 0.0
@@ -82,10 +82,9 @@ class FakeCopyCluster(FakeCluster):
             raise ConflictError("Precondition failed", status=409, reason="Conflict")
         await self.delete(resource, namespace, name, uid=uid)
 
-    async def page(
-        self, resource: Resource, namespace: str, *, limit: int, token: str = ""
-    ) -> tuple[list[Object], str, str]:
-        return list(await self.list(resource, namespace)), "", str(self._version)
+    async def page(self, view: View, *, limit: int, token: str = "") -> tuple[list[Object], str, str]:
+        found = await self.list(view.resource, view.namespace, label_selector=view.selector)
+        return [_seen(view, obj) for obj in found], "", str(self._version)
 
     async def ping(self) -> None:
         self._enter("ping", CONFIG_MAPS, "", "")
@@ -93,34 +92,37 @@ class FakeCopyCluster(FakeCluster):
     def clock_offset(self) -> float | None:
         return self.ahead
 
-    async def watch(
-        self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float
-    ) -> AsyncIterator[Event]:
-        self._enter("watch", resource, namespace, "")
+    async def watch(self, view: View, *, version: str, silence: float, lasts: float) -> AsyncIterator[Event]:
+        resource = view.resource
+        self._enter("watch", resource, view.namespace, "")
         if resource not in self.served:
             raise NotFoundError("the server could not find the requested resource", status=404)
-        queue: asyncio.Queue[Event | ClusterError] = asyncio.Queue()
-        entry = (resource, namespace, queue)
-        self._streams.append(entry)
+        stream = _Stream(view)
+        self._streams.append(stream)
         try:
             yield Event("OPENED", {"metadata": {}})
+            stream.within = {
+                name
+                for name, obj in self._objects.get(resource, {}).items()
+                if view.namespace in ("", name[0]) and matches(view.selector, obj["metadata"].get("labels") or {})
+            }
             if not version:
-                for obj in await self.list(resource, namespace):
-                    yield Event("ADDED", obj)
+                for obj in await self.list(resource, view.namespace, label_selector=view.selector):
+                    yield Event("ADDED", _seen(view, obj))
                 bookmark = {"metadata": {"resourceVersion": str(self._version)}}
                 yield Event("BOOKMARK", bookmark, synced=True)
             while True:
-                item = await queue.get()
+                item = await stream.queue.get()
                 if isinstance(item, ClusterError):
                     raise item
                 yield item
         finally:
-            self._streams.remove(entry)
+            self._streams.remove(stream)
 
     def break_watches(self, error: ClusterError) -> None:
         """End every stream with this."""
-        for _, _, queue in self._streams:
-            queue.put_nowait(error)
+        for stream in self._streams:
+            stream.queue.put_nowait(error)
 
     def _enter(self, verb: str, resource: Resource, namespace: str, name: str) -> ClusterError | None:
         if self.down is not None:
@@ -129,9 +131,35 @@ class FakeCopyCluster(FakeCluster):
         return super()._enter(verb, resource, namespace, name)
 
     def _deliver(self, event: str, resource: Resource, obj: Object) -> None:
-        for of, namespace, queue in self._streams:
-            if of == resource and namespace in ("", obj["metadata"].get("namespace")):
-                queue.put_nowait(Event(event, obj))
+        for stream in self._streams:
+            if stream.view.resource == resource and stream.view.namespace in ("", obj["metadata"].get("namespace")):
+                stream.deliver(event, obj)
+
+
+class _Stream:
+    """A watch. An object that leaves its selection is told as DELETED, one that comes into it as ADDED."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.queue: asyncio.Queue[Event | ClusterError] = asyncio.Queue()
+        self.within: set[tuple[str, str]] = set()
+
+    def deliver(self, event: str, obj: Object) -> None:
+        name = str(obj["metadata"].get("namespace", "")), obj["metadata"]["name"]
+        was, fits = name in self.within, matches(self.view.selector, obj["metadata"].get("labels") or {})
+        if event == "DELETED" or not fits:
+            self.within.discard(name)
+            if was:
+                self.queue.put_nowait(Event("DELETED", _seen(self.view, obj)))
+            return
+        self.within.add(name)
+        self.queue.put_nowait(Event("MODIFIED" if was else "ADDED", _seen(self.view, obj)))
+
+
+def _seen(view: View, obj: Object) -> Object:
+    if view.bodies:
+        return obj
+    return {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": obj["metadata"]}
 
 
 class FakeRegionAccess:
@@ -239,6 +267,11 @@ class CopyWorld:
     def names(self, region: str) -> list[str]:
         """The ConfigMaps of a region."""
         return sorted(name for _, name in self.clusters[region]._objects.get(CONFIG_MAPS, {}))
+
+    def label(self, region: str, name: str, app: str) -> None:
+        """Set a ConfigMap of a region that has a label."""
+        metadata = {"namespace": SHOP, "name": name, "labels": {"app": app}}
+        self.clusters[region].put(CONFIG_MAPS, {"metadata": metadata, "data": {}})
 
     def put_copy(self, name: str, value: str) -> None:
         """Change the data of a copy, as somebody in the target."""

@@ -135,6 +135,13 @@ class Operator:
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(float(line.split()[-1]) for line in lines if all(text in line for text in wanted))
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        if self._process is None:
+            raise ProcessLookupError("it has not been started")
+        return self._process.pid
+
     def memory(self) -> int:
         """Resident bytes."""
         return int(self.metrics("process_resident_memory_bytes"))

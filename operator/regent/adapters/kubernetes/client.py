@@ -194,6 +194,7 @@ class KubernetesCluster:
         name: str = "",
         verb: str = "",
         content_type: str = "",
+        accept: str = "application/json",
     ) -> Any:
         verb = verb or method.lower()
         what = f"{verb} {resource.kind} {name}".strip()
@@ -202,7 +203,7 @@ class KubernetesCluster:
         code = "0"
         try:
             content_type = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
-            headers = {"Accept": "application/json", "Content-Type": content_type, **self._client.default_headers}
+            headers = {"Accept": accept, "Content-Type": content_type, **self._client.default_headers}
             headers.update(self._impersonation)
             if authorization := await self._connection.authorization():
                 headers["authorization"] = authorization

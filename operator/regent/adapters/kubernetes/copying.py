@@ -26,6 +26,28 @@ from regent.engine.resources import Resource
 
 APPLY_PATCH = "application/apply-patch+yaml"
 INITIAL_END = "k8s.io/initial-events-end"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+"""What is accepted where bodies are not wanted: they do not leave the API server then."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is listed and watched: a kind in a namespace, of the objects with the labels that `selector` (the text of a
+    query; "": all) asks for, whole or without their bodies."""
+
+    resource: Resource
+    namespace: str
+    selector: str = ""
+    bodies: bool = True
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The part of it that goes into the query."""
+        return {"labelSelector": self.selector} if self.selector else {}
+
+    def accept(self, what: str = "") -> str:
+        """The form of the answer; `what`: "List", or "" for one object at a time."""
+        return "application/json" if self.bodies else METADATA_ONLY.format(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +118,17 @@ class CopyingCluster(KubernetesCluster):
         }
         await self._request("DELETE", resource, object_path(resource, namespace, name), body=options, name=name)
 
-    async def page(
-        self, resource: Resource, namespace: str, *, limit: int, token: str = ""
-    ) -> tuple[list[Object], str, str]:
+    async def page(self, view: View, *, limit: int, token: str = "") -> tuple[list[Object], str, str]:
         """Return a chunk of a LIST, the token of the next one ("" after the last) and the list's resourceVersion."""
-        query = {"limit": str(limit), **({"continue": token} if token else {})}
-        found = await self._request("GET", resource, object_path(resource, namespace), query, verb="list")
+        resource = view.resource
+        query = {**view.query, "limit": str(limit), **({"continue": token} if token else {})}
+        path = object_path(resource, view.namespace)
+        found = await self._request("GET", resource, path, query, verb="list", accept=view.accept("List"))
         items = [_typed(resource, item) for item in found.get("items") or ()]
         metadata = found.get("metadata") or {}
         return items, str(metadata.get("continue") or ""), str(metadata.get("resourceVersion") or "")
 
-    async def watch(
-        self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float
-    ) -> AsyncIterator[Event]:
+    async def watch(self, view: View, *, version: str, silence: float, lasts: float) -> AsyncIterator[Event]:
         """Follow the objects of a namespace.
 
         Args:
@@ -121,7 +141,8 @@ class CopyingCluster(KubernetesCluster):
             ClusterError: with status 410 where `version` is too old; with 400 or 422 where the server knows no
                 streaming lists.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(int(lasts))}
+        resource, namespace = view.resource, view.namespace
+        query = {**view.query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(int(lasts))}
         if version:
             query["resourceVersion"] = version
         else:
@@ -130,7 +151,7 @@ class CopyingCluster(KubernetesCluster):
         url = self._connection.server + object_path(resource, namespace) + "?" + urlencode(query)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=silence)
         try:
-            headers = {"Accept": "application/json", **self._client.default_headers}
+            headers = {"Accept": view.accept(), **self._client.default_headers}
             if authorization := await self._connection.authorization():
                 headers["authorization"] = authorization
             if self._closed.is_set():
@@ -168,7 +189,7 @@ def _event(what: str, resource: Resource, line: bytes) -> Event:
 
 
 def _typed(resource: Resource, obj: Object) -> Object:
-    """The items of a list come without these two."""
+    """The items of a list come without these two. Objects without bodies keep the kind that says so."""
     obj.setdefault("apiVersion", resource.api_version)
     obj.setdefault("kind", resource.kind)
     return obj

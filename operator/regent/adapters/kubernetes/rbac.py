@@ -34,6 +34,7 @@ PASSED_ON = frozenset(
         "engine/status.py",
         "engine/resync.py",
         "adapters/promotion/objects.py",
+        "engine/replication/bodies.py",
         "engine/replication/copier.py",
         "engine/replication/farewell.py",
         "engine/replication/losers.py",

@@ -200,7 +200,7 @@ class ReplicationReconciler:
             if not link.paused:
                 link.wake()
             pruned = await syncing.pruner.visit(self._healthy)
-            waits += [wait for wait in (syncing.tick(), pruned) if wait is not None]
+            waits += [wait for wait in (await syncing.tick(), pruned) if wait is not None]
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))
 

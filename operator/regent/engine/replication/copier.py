@@ -75,7 +75,7 @@ class Copier:
         if tracked.include_status and body.get("status"):
             self._leadership.check()
             written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
-        tracked.target.observe(written)
+        tracked.target.lend(written)
         return written
 
     async def mark_missing(self, tracked: Tracked, target: Object) -> None:
@@ -112,7 +112,7 @@ class Copier:
         except AlreadyExistsError:
             # Somebody was faster, or the echo of our own write is late: look at it, then decide anew.
             namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
-            tracked.target.observe(await cluster.get(resource, namespace, name))
+            tracked.target.lend(await cluster.get(resource, namespace, name))
             raise
         except (NotFoundError, ForbiddenError) as error:
             problem = _namespace_problem(error, resource, body["metadata"].get("namespace", ""))
@@ -169,7 +169,7 @@ class Copier:
         except NotFoundError:
             tracked.target.remove(target)
             return
-        tracked.target.observe(written)
+        tracked.target.lend(written)
 
     async def _patched(self, cluster: CopyCluster, resource: Resource, target: Object, change: Object) -> Object:
         metadata = target["metadata"]

@@ -10,6 +10,7 @@ from regent.domain.replication.model import Direction, ReplicationSpec, Strategy
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.pairs import mirrored
 from regent.engine.ports import Clock, Leadership, Metrics
+from regent.engine.replication.bodies import BodyFetcher
 from regent.engine.replication.comparing import Comparer
 from regent.engine.replication.copier import Copier
 from regent.engine.replication.links import Link
@@ -70,7 +71,7 @@ class LinkMaker:
         tracked: Mapping[Resource, Tracked],
         *,
         denied: Callable[[Way], Denied],
-        chosen: Chosen,
+        chosen: Chosen | None,
         known: Remembered,
         changed: Callable[[], None],
     ) -> Syncing:
@@ -99,7 +100,7 @@ class LinkMaker:
         tracked: Mapping[Resource, Tracked],
         *,
         denied: Callable[[Way], Denied],
-        chosen: Chosen,
+        chosen: Chosen | None,
         known: Remembered,
         changed: Callable[[], None],
     ) -> Syncing:
@@ -141,6 +142,7 @@ class LinkMaker:
             tracked,
             looker=looker,
             writer=writer,
+            bodies=BodyFetcher(self._access),
             may_write=may_write,
             clock=self._clock,
             jitter=self._jitter,

@@ -11,15 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from regent.domain.errors import ClusterError, LeadershipLostError, PromotionProblemError
 from regent.domain.replication.model import Direction, ObjectKey, ReplicationSpec
 from regent.domain.replication.model import Link as Way
-from regent.domain.replication.plan import ActionKind
 from regent.domain.replication.state import Outcomes
 from regent.engine.ports import Clock, Metrics
+from regent.engine.replication.batches import Batch
+from regent.engine.replication.bodies import BodyFetcher, Place
+from regent.engine.replication.entries import Name
 from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
-from regent.engine.replication.reflection import Name, Reflection
+from regent.engine.replication.reflection import BodyMissingError, Reflection
 from regent.engine.replication.repairs import Repairs
 from regent.engine.replication.silence import Silence
 from regent.engine.replication.worklist import Worklist
@@ -45,6 +48,7 @@ class Link:
 
     Args:
         writer: carries out what was decided.
+        bodies: fetches what is not kept of objects that are looked at.
         may_write: called before each batch; says why nothing may be written now, "" when it may.
         changed: called when something that is shown has changed.
     """
@@ -57,6 +61,7 @@ class Link:
         *,
         looker: Looker,
         writer: Writer,
+        bodies: BodyFetcher,
         may_write: Callable[[], Awaitable[str]],
         clock: Clock,
         jitter: Callable[[], float],
@@ -68,6 +73,7 @@ class Link:
         self.tracked = tracked
         self.looker = looker
         self.writer = writer
+        self._bodies = bodies
         self.may_write = may_write
         self._clock = clock
         self._jitter = jitter
@@ -122,11 +128,7 @@ class Link:
         """Look at all objects anew; what has not changed costs a comparison of versions."""
         for resource, item in self.tracked.items():
             if item.ready:
-                self._add(self.looker.keys(resource))
-
-    def look_at(self, keys: set[ItemKey]) -> None:
-        """Look at these objects anew."""
-        self._add(keys)
+                self.look_at(self.looker.keys(resource))
 
     @property
     def stopped(self) -> str:
@@ -164,15 +166,13 @@ class Link:
     def _listen(self, resource: Resource, item: Tracked) -> None:
         def change(name: Name) -> None:
             key = ItemKey(resource, name[1])
-            if item.source.get((self.spec.namespace, name[1])) is not None:
+            if item.source.entry((self.spec.namespace, name[1])) is not None:
                 self.deleted.discard(key)
             elif item.source.complete and self.looker.outcome(key) not in (None, Outcome.ORPHANED):
                 self.deleted.add(key)
-            self._add((key,))
+            self.look_at((key,))
 
-        def state() -> None:
-            self._state_changed(resource)
-
+        state = partial(self._state_changed, resource)
         for reflection in (item.source, item.target):
             reflection.subscribe(change, state)
             self._subscriptions.append(lambda reflection=reflection: reflection.unsubscribe(change, state))  # type: ignore[misc]
@@ -182,11 +182,12 @@ class Link:
         ready, before = self.tracked[resource].ready, self._whole[resource]
         self._whole[resource] = ready
         if ready and not before:
-            self._add(self.looker.keys(resource))
+            self.look_at(self.looker.keys(resource))
         self._changed()
         self._wake.set()
 
-    def _add(self, keys: set[ItemKey] | tuple[ItemKey, ...]) -> None:
+    def look_at(self, keys: set[ItemKey] | tuple[ItemKey, ...]) -> None:
+        """Look at these objects anew."""
         now = self._clock.monotonic()
         for key in keys:
             self.work.add(key, now)
@@ -208,16 +209,30 @@ class Link:
 
     async def _batch(self) -> float:
         """Take a batch through; return for how many seconds to leave the target alone."""
-        now = self._clock.monotonic()
-        keys = self.work.take(now, self.spec.batch_size)
-        looks: list[Look] = []
-        for number, key in enumerate(keys):
+        now = self._clock.monotonic
+        keys = self.work.take(now(), self.spec.batch_size)
+        for key in keys:
             if not self.tracked[key.resource].ready:
-                self.work.postpone(key, now + NOT_READY)
-            elif (look := self._look(key)) is not None:
-                looks.append(look)
-            if number % 50 == 49:
-                await asyncio.sleep(0)  # let others have their turn
+                self.work.postpone(key, now() + NOT_READY)
+        batch = Batch(
+            self._bodies,
+            places=self._places,
+            look=self._look,
+            later=lambda key, wait: self.work.postpone(key, now() + wait),
+            fail=self._fail,
+        )
+        try:
+            return await self._write(await batch.looks([key for key in keys if self.tracked[key.resource].ready]))
+        finally:
+            batch.end()
+
+    def _places(self, key: ItemKey) -> tuple[Place, Place]:
+        item = self.tracked[key.resource]
+        here, there = (self.spec.namespace, key.name), (self.way.target.namespace, key.name)
+        return (item.source, here), (item.target, there)
+
+    async def _write(self, looks: list[Look]) -> float:
+        """Write a batch; return for how many seconds to leave the target alone."""
         if looks:
             try:
                 self.held = await self.may_write()
@@ -236,7 +251,7 @@ class Link:
         self.writer.hopeless = False
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._carry_out(look)) for look in looks]
-        delays += [task.result() for task in tasks]
+        delays = [0.0, *(task.result() for task in tasks)]
         if self.idle:
             self.passed_at = self._clock.wall()
             if not any(delays):
@@ -262,6 +277,8 @@ class Link:
         now = self._clock.monotonic()
         try:
             look = self.looker.look(key)
+        except BodyMissingError:
+            raise
         except Exception as error:
             self._fail(key, self._foreseen(key, error))
             return None
@@ -271,8 +288,8 @@ class Link:
             else:
                 self.work.done(key, now)
             return None
-        kind, note = look.action.kind, self.looker.note
         if look.action.writes:
+            note = self.looker.note
             drifted = look.target is not None and self.looker.outcome(key) in (Outcome.IN_SYNC, Outcome.DRIFTED)
             drifted = drifted and look.pair is None
             rest = self._repairs.rest(look)
@@ -284,17 +301,7 @@ class Link:
                 # One that has failed stays counted as failed until it is written, also while it is tried again.
                 note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
             return look
-        if kind is ActionKind.WAIT:
-            note(key, Outcome.PENDING, look.action.message)
-        elif kind in (ActionKind.CONFLICT, ActionKind.REFUSE_FOREIGN):
-            note(key, Outcome.CONFLICTED, look.action.message)
-        elif kind is ActionKind.PRUNE:
-            # Absence is for the pruner to judge, which sees all of it.
-            note(key, Outcome.ORPHANED)
-        elif look.wanted is None:
-            note(key, Outcome.UNWANTED)
-        else:
-            self.looker.settle(look)
+        self.looker.conclude(look)
         self.work.done(key, now)
         return None
 
@@ -332,8 +339,7 @@ class Link:
             case Verdict.WRITTEN:
                 self._judged(key, succeeded=True)
                 self._repairs.written(look, restless=result.restless)
-                # The answer is in the reflection of the target, which asks for another look: that settles it.
-                self.looker.note(key, Outcome.PENDING)
+                self.looker.confirm(look)
                 self.work.done(key, now())
             case Verdict.KEPT:
                 self.looker.settle(look)

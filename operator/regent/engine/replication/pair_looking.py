@@ -6,7 +6,7 @@ a write whatever it says: a failover that is ahead, a placement, a side that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,7 @@ class PairLooker(Looker):
 
     def keys(self, resource: Resource) -> set[ItemKey]:
         """All names of a kind on either side."""
-        return super().keys(resource) | {ItemKey(resource, name) for (_, name), _ in self.there(resource)}
+        return super().keys(resource) | {ItemKey(resource, name) for name in self.there(resource)}
 
     def gone(self, region: str) -> list[ItemKey]:
         """Objects of a region that were deleted on the other side, and nobody changed since."""
@@ -62,9 +62,10 @@ class PairLooker(Looker):
 
     def look(self, key: ItemKey) -> Look | None:
         """Look at an object on both sides; None when nothing is to be written, which is noted."""
-        tracked, source, target = self.tracked(key), self.source(key), self.target(key)
-        if source is not None and target is not None and self.unchanged(tracked, key, source, target):
+        tracked = self.tracked(key)
+        if self.unchanged(tracked, key):
             return None
+        source, target = self.source(key), self.target(key)
         known = [obj for obj in (source, target) if obj is not None]
         if not any(selected(obj, selector) for obj in known for selector in tracked.selectors):
             # What nobody selects any more is left alone on both sides: the last change to it was carried over.
@@ -73,20 +74,24 @@ class PairLooker(Looker):
             return self._decide(key, tracked, source, target)
         return None
 
+    def confirm(self, done: Look) -> None:
+        """It was written on one side or on both: their answers ask for another look."""
+        self.note(done.key, Outcome.PENDING)
+
     def settle(self, look: Look) -> None:
         """Both sides are equal."""
-        source, target = version_of(self.source(look.key)), version_of(self.target(look.key))
-        self.remember(look.key, source, SETTLED, target, SETTLED)
+        source, target = self.versions(look.key)
+        self.remember(look.key, source or "", SETTLED, target or "", SETTLED)
         self.note(look.key, Outcome.IN_SYNC)
 
-    def digests(self, resource: Resource) -> tuple[dict[str, str], dict[str, str]]:
+    def digests(self, keys: Iterable[ItemKey]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the hashes of both sides by name, from what is known."""
         here, there = {}, {}
-        for key in self.keys(resource):
+        for key in keys:
             if self.outcome(key) not in (None, Outcome.UNWANTED, Outcome.FAILED, Outcome.ORPHANED):
-                left, right = self.hashes(key)
-                here.update({key.name: left} if self.source(key) is not None else {})
-                there.update({key.name: right} if self.target(key) is not None else {})
+                (left, right), (source, target) = self.hashes(key), self.versions(key)
+                here.update({key.name: left} if source is not None else {})
+                there.update({key.name: right} if target is not None else {})
         return here, there
 
     def _ruled_out(self, key: ItemKey, tracked: Tracked, source: Object | None, target: Object | None) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from regent.domain.replication.marks import ours
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ObjectKey
 from regent.domain.replication.prune import PrunePlan, SourceView, plan_prune
@@ -18,6 +17,8 @@ from regent.engine.replication.looking import ItemKey, Tracked
 from regent.engine.replication.pair_looking import PairLooker, turned
 from regent.engine.replication.pair_writing import Half
 from regent.engine.replication.pruner import Pruner
+from regent.engine.replication.reflection import Reflection
+from regent.engine.resources import Resource
 
 
 class PairPruner:
@@ -62,11 +63,15 @@ class _Half(Pruner):
         link, region = self._link, self._way.target.region
         gone = {self._key(key) for key in self._looker.gone(region)}
         copies: dict[ObjectKey, Object] = {}
+        wanted: set[ObjectKey] = set()
         for resource in link.tracked:
-            for key in self._looker.keys(resource):
+            for name in self._reflection(resource).names(copies_of=link.spec.uid):
                 # Others' objects, such as those that every namespace has, must not make an empty side look filled.
-                if (obj := self._object(key)) is not None and ours(obj, link.spec.uid):
-                    copies[self._key(key)] = obj
+                item = ItemKey(resource, name[1])
+                if (key := self._key(item)) not in gone:
+                    wanted.add(key)
+                elif (obj := self._object(item)) is not None:
+                    copies[key] = obj
         # A side that no longer knows a kind has not deleted its objects.
         others = [self._tracked(item).source for item in link.tracked.values()]
         complete = all(other.absent or (other.complete and not other.problem) for other in others)
@@ -74,7 +79,8 @@ class _Half(Pruner):
             spec=link.spec,
             link=self._way,
             copies=copies,
-            wanted=copies.keys() - gone,
+            others=len(wanted),
+            wanted=wanted,
             source=SourceView(complete=complete, healthy=healthy(self._way.source_region)),
             now=self._clock.wall(),
             deleted=gone,
@@ -87,7 +93,10 @@ class _Half(Pruner):
         raise KeyError(key)
 
     def _object(self, key: ItemKey) -> Object | None:
-        return self._looker.source(key) if self._back else self._looker.target(key)
+        return self._looker.glance(key) if self._back else self._looker.copy(key)
+
+    def _reflection(self, resource: Resource) -> Reflection:
+        return self._tracked(self._link.tracked[resource]).target
 
     def _tracked(self, item: Tracked) -> Tracked:
         return turned(item) if self._back else item

@@ -61,8 +61,13 @@ class Access(Protocol):
 class Reflectors(Protocol):
     """Reflections of regions' objects, each kept up to date by one watch, however many use it."""
 
-    def acquire(self, region: str, resource: Resource, namespace: str) -> Reflection:
-        """Return the reflection of a kind in a namespace of a region; the caller owes a `release`."""
+    def acquire(self, region: str, resource: Resource, namespace: str, *, selector: str = "") -> Reflection:
+        """Return the reflection of a kind in a namespace of a region; the caller owes a `release`.
+
+        Args:
+            selector: only objects with these labels, as the text of a query; "": all. Whoever asks for other labels
+                has another reflection.
+        """
         ...
 
     def release(self, reflection: Reflection) -> None:

@@ -65,20 +65,22 @@ class Pruner:
         link = self._link
         copies: dict[ObjectKey, Object] = {}
         wanted: set[ObjectKey] = set()
+        others = 0
         for resource, item in link.tracked.items():
             for key in link.looker.keys(resource):
-                target, outcome = link.looker.target(key), link.looker.outcome(key)
-                if target is not None:
-                    copies[self._key(key)] = target
                 # A source that does not know a kind (any more) has not deleted its objects.
-                if item.source.absent or outcome not in (None, Outcome.ORPHANED, Outcome.UNWANTED):
+                if item.source.absent or link.looker.outcome(key) not in (None, Outcome.ORPHANED, Outcome.UNWANTED):
                     wanted.add(self._key(key))
+                    others += link.looker.is_copy(key)
+                elif (target := link.looker.copy(key)) is not None:
+                    copies[self._key(key)] = target
         sources = [item.source for item in link.tracked.values()]
         complete = all(source.absent or (source.complete and not source.problem) for source in sources)
         return plan_prune(
             spec=link.spec,
             link=link.way,
             copies=copies,
+            others=others,
             wanted=wanted,
             source=SourceView(complete=complete, healthy=healthy(link.way.source_region)),
             now=self._clock.wall(),
@@ -104,7 +106,7 @@ class Pruner:
     def _found(self, key: ObjectKey) -> tuple[Tracked, Object | None]:
         for resource, item in self._link.tracked.items():
             if item.kind == key.kind:
-                return item, self._link.looker.target(ItemKey(resource, key.name))
+                return item, self._link.looker.copy(ItemKey(resource, key.name))
         raise KeyError(key)
 
     def _key(self, key: ItemKey) -> ObjectKey:

@@ -17,6 +17,9 @@ PATIENT_REPAIRS = 4
 CALM = 300.0
 """Seconds after which that is forgotten, and the longest time between two such writes."""
 
+TIDY = 1000
+"""Objects that are remembered before it is looked which of them are long past."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Repair:
@@ -31,6 +34,7 @@ class Repairs:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._known: dict[tuple[ItemKey, bool], _Repair] = {}
+        self._tidy_at = TIDY
 
     def written(self, look: Look, *, restless: bool = False) -> None:
         """An object was written. `restless`: its API server changes it with every write."""
@@ -40,6 +44,9 @@ class Repairs:
         if known is not None and now - known.at <= CALM and (restless or _again(look, known.sort, sort)):
             times = known.times + 1
         self._known[key] = _Repair(sort, times, now)
+        if len(self._known) > self._tidy_at:
+            self._known = {key: repair for key, repair in self._known.items() if now - repair.at <= CALM}
+            self._tidy_at = max(TIDY, 2 * len(self._known))
 
     def rest(self, look: Look) -> float:
         """Seconds until an object may be written again that did not stay as it was written."""

@@ -11,9 +11,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
-from regent.domain.replication.kinds import OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
-from regent.domain.replication.model import KindRef, ReplicationSpec
+from regent.domain.replication.kinds import AUTOSCALER, OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
+from regent.domain.replication.model import Direction, KindRef, ReplicationSpec
 from regent.domain.replication.model import Link as Way
+from regent.domain.replication.selection import common_query
 from regent.engine.ports import Clock, Leadership, Metrics
 from regent.engine.replication.linking import LinkMaker, Remembered
 from regent.engine.replication.links import Link
@@ -124,7 +125,7 @@ class Sessions:
             tracked = {
                 resource: Tracked(
                     kind=KindRef(kind.group, kind.version, kind.kind, resource.plural, resource.namespaced),
-                    source=self._reflectors.acquire(source, resource, spec.namespace),
+                    source=self._reflectors.acquire(source, resource, spec.namespace, selector=_query(spec, kind)),
                     target=self._reflectors.acquire(way.target.region, resource, way.target.namespace),
                     selectors=tuple(selector for selector in spec.resources if kind in kinds_of(selector)),
                     include_status=includes_status(spec, kind),
@@ -188,6 +189,17 @@ class Session:
             for item in syncing.link.tracked.values():
                 self._reflectors.release(item.source)
                 self._reflectors.release(item.target)
+
+
+def _query(spec: ReplicationSpec, kind: KindRef) -> str:
+    """The labels that objects of a kind are asked for by in the source; "" where all are needed.
+
+    Not for autoscalers: also one that is not selected sets the replicas of a workload that is. Not where both sides are
+    sources: what is somebody else's there has to be seen. And never in a target, for the same reason.
+    """
+    if spec.direction is not Direction.ONE_WAY or kind == AUTOSCALER:
+        return ""
+    return common_query(selector for selector in spec.resources if kind in kinds_of(selector))
 
 
 def _answers(link: Link) -> bool | None:

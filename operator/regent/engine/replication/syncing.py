@@ -6,6 +6,7 @@ while nothing is due.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from regent.domain.replication.content import bucket_digest
@@ -22,6 +23,8 @@ from regent.engine.resources import Resource
 
 AGAIN = 5.0
 """Seconds until digests that differed are compared again; it costs no request."""
+BUCKET = 500
+"""Objects in a bucket, of which one digest is made on each side: a few milliseconds of work."""
 RELIST_EVERY = 6
 """Verification intervals after which the target is listed anew."""
 
@@ -62,10 +65,11 @@ class Syncing:
         self.passes = 0
         """How many passes have been completed."""
         self._verify_at: float | None = None
+        self._comparing = False
         self._relist_at: float | None = None
         link.open = link.spec.trigger.mode is TriggerMode.WATCH
 
-    def tick(self) -> float | None:
+    async def tick(self) -> float | None:
         """Do what is due; return in how many seconds to come again, None: only when something changes."""
         wall = self._clock.wall()
         found = passes.due(self.link.spec.trigger, token=self.token, last=self.last_pass, wall=wall)
@@ -74,7 +78,7 @@ class Syncing:
             self.begin()
         if self._under_way:
             self._go_on()
-        waits = [self._verify()]
+        waits = [await self._verify()]
         if found.next_time is not None:
             waits.append(max(0.05, found.next_time - wall))
         if self._under_way:
@@ -113,26 +117,41 @@ class Syncing:
             self.link.open = self.link.spec.trigger.mode is TriggerMode.WATCH
             self._verify_at = None
 
-    def _verify(self) -> float | None:
+    async def _verify(self) -> float | None:
         """Compare digests when that is due; return in how many seconds it is."""
-        if not self.link.idle or self.link.stopped or self._under_way:
+        if not self._at_rest() or self._comparing:
             return None
         now = self._clock.monotonic()
         if self._verify_at is not None and now < self._verify_at:
             return self._verify_at - now
-        unequal = []
-        for resource in self.link.tracked:
-            should, is_there = self.link.looker.digests(resource)
-            if bucket_digest(should) != bucket_digest(is_there):
-                unequal.append(resource.kind)
-                self._look_into(resource, should, is_there)
+        self._comparing = True
+        try:
+            unequal = [resource.kind for resource in self.link.tracked if not await self._equal(resource)]
+        finally:
+            self._comparing = False
         self.unequal = tuple(sorted(unequal))
         wait = AGAIN
         if not unequal:
+            if not self._at_rest():
+                return 0.0  # something has changed meanwhile
             self.verified_at, wait = self._clock.wall(), self.link.spec.verify_interval
             self._relist(now)
         self._verify_at = now + wait
         return wait
+
+    def _at_rest(self) -> bool:
+        return self.link.idle and not self.link.stopped and not self._under_way
+
+    async def _equal(self, resource: Resource) -> bool:
+        """Compare the digests of both sides, bucket by bucket, and look into those that differ."""
+        keys, equal = list(self.link.looker.keys(resource)), True
+        for start in range(0, len(keys), BUCKET):
+            should, is_there = self.link.looker.digests(keys[start : start + BUCKET])
+            if bucket_digest(should) != bucket_digest(is_there):
+                equal = False
+                self._look_into(resource, should, is_there)
+            await asyncio.sleep(0)  # many objects: let others have their turn
+        return equal
 
     def _look_into(self, resource: Resource, should: Mapping[str, str], is_there: Mapping[str, str]) -> None:
         """Look anew at what differs although it is taken to be in sync; what is known to differ has its own time."""

@@ -22,8 +22,9 @@ from regent.engine.hub_identity import HubIdentity
 from regent.engine.hub_record import change_record
 from regent.engine.ports import Clock, Cluster, Metrics, Object
 from regent.engine.records import annotations_of
+from regent.engine.replication.entries import Name
 from regent.engine.replication.ports import Access, Reflectors
-from regent.engine.replication.reflection import Name, Reflection
+from regent.engine.replication.reflection import Reflection
 from regent.engine.resources import NAMESPACES, SECRETS, Resource
 from regent.engine.standby.copies import COPIED_KINDS, FOLLOWED, HubCopies
 from regent.engine.store import Store
@@ -199,7 +200,7 @@ class HubFollower:
 
     def _mark_all(self) -> None:
         for resource, reflection in self._reflections.items():
-            self._dirty.update((resource, name) for name, _ in reflection.items())
+            self._dirty.update((resource, name) for name in reflection.names())
             for obj in self._store.list(resource):
                 if COPIED in annotations_of(obj):
                     self._dirty.add((resource, _name(obj)))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from regent.adapters.kubernetes.copying import CopyingCluster
+from regent.adapters.kubernetes.copying import CopyingCluster, View
 from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.domain.errors import UnavailableError
 from regent.engine.resources import CONFIG_MAPS
@@ -71,7 +71,7 @@ async def test_renewed_credentials_are_used_and_watches_go_on(tmp_path: Path) ->
         pool = MemberClusterPool(clock=LoopClock(), metrics=FakeMetrics(), make=CopyingCluster, pool=0)
         cluster = await pool.client("eu", server.kubeconfig("first"))
         assert isinstance(cluster, CopyingCluster)
-        stream = cluster.watch(CONFIG_MAPS, "shop", version="1", silence=60, lasts=60)
+        stream = cluster.watch(View(CONFIG_MAPS, "shop"), version="1", silence=60, lasts=60)
         assert [(await anext(stream)).kind for _ in range(2)] == ["OPENED", "ADDED"]
         ending = asyncio.ensure_future(anext(stream))
         assert await pool.client("eu", server.kubeconfig("second")) is cluster
