@@ -121,9 +121,14 @@ METRICS: tuple[Metric, ...] = (
         "Writes of copies, by result (written, kept, again, conflicted, failed, unavailable, deleted).",
         "namespace", "policy", "region", "result",
     ),
-    _counter("regent_replication_transferred_objects_total", "Copies sent, by pair of regions.", "source", "target"),
     _counter(
-        "regent_replication_transferred_bytes_total", "Size of the copies sent, by pair of regions.", "source", "target"
+        "regent_replication_transferred_objects_total", "Copies written, by pair of regions.",
+        "namespace", "policy", "source", "target",
+    ),
+    _counter(
+        "regent_replication_transferred_bytes_total",
+        "Size of the copies written, as JSON without spaces, by pair of regions.",
+        "namespace", "policy", "source", "target",
     ),
     _counter("regent_replication_lists_total", "Complete lists of the objects of a kind in a namespace.", "region"),
     _counter("regent_replication_watch_restarts_total", "Watches of objects that failed.", "region"),

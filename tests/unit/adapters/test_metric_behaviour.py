@@ -463,7 +463,7 @@ async def replicating() -> FakeMetrics:
     world.put("eu", "settings", color="red")
     world.policy()
     where = {"namespace": "shop", "policy": "shop", "region": "us"}
-    pair = {"source": "eu", "target": "us"}
+    pair = {"namespace": "shop", "policy": "shop", "source": "eu", "target": "us"}
     async with world.running():
         await asyncio.sleep(5)
         metrics = world.metrics

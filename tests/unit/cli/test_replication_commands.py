@@ -156,6 +156,17 @@ def test_a_lag_that_is_not_known_is_not_shown_as_none(shop: CommandLine) -> None
     assert "Config (Secrets)" in screen
 
 
+def test_what_went_between_regions_is_shown(shop: CommandLine) -> None:
+    put(shop)
+    assert "Transferred" not in shop.read("replication", "status", "copies")
+    pairs = [("eu-west-1", "eu-central-1", 412, 5 * 2**20 // 2), ("eu-central-1", "eu-west-1", 1, 900)]
+    rows = [dict(zip(("source", "target", "objects", "bytes"), pair, strict=True)) for pair in pairs]
+    put(shop, transferred=rows)
+    lines = [line.split() for line in shop.read("replication", "status", "copies").splitlines()]
+    assert ["eu-west-1", "eu-central-1", "412", "2.5", "MiB"] in lines
+    assert ["eu-central-1", "eu-west-1", "1", "900", "B"] in lines
+
+
 def test_a_pass_is_asked_for_and_its_end_waited_for(shop: CommandLine) -> None:
     put(shop)
     assert "Asked for a pass" in shop.read("replication", "sync", "copies")

@@ -53,6 +53,20 @@ class ReplicationTargetStatus(ApiModel):
     )
 
 
+class Transferred(ApiModel):
+    """What has been copied from one region to another."""
+
+    source: RegionName = Field(description="Region that was copied from.")
+    target: RegionName = Field(description="Region that was copied to.")
+    objects: LongCount = tally("Copies that the target's API server has taken: made, changed or repaired.")
+    size: LongCount = Field(
+        default=0,
+        alias="bytes",
+        description="Their size as JSON without spaces.",
+        json_schema_extra={"default": None},
+    )
+
+
 class ReplicationPolicyStatus(ApiModel):
     """How far the copies are."""
 
@@ -79,5 +93,8 @@ class ReplicationPolicyStatus(ApiModel):
     )
     targets: Annotated[list[ReplicationTargetStatus], Field(max_length=32), list_map("region")] = Field(
         default_factory=list, description="How far each target is."
+    )
+    transferred: Annotated[list[Transferred], Field(max_length=128), list_map("source", "target")] = Field(
+        default_factory=list, description="What has been copied since the policy was made, by pair of regions."
     )
     conditions: Conditions = conditions_field("Ready, InSync, SourceReachable, Verified, Conflicts, PruneBlocked")

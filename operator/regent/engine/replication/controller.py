@@ -24,6 +24,7 @@ from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, owners_of, scope_of, target_paused
 from regent.engine.replication.session import UNREACHABLE, Session, Sessions
 from regent.engine.replication.status import Findings, announce, compose, measure
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -80,6 +81,7 @@ class ReplicationReconciler:
         self._metrics = metrics
         self._active: dict[Key, _Active] = {}
         self._visited: dict[Key, float] = {}
+        self._transfers: dict[Key, tuple[str, Transfers]] = {}
         store.subscribe(REPLICATION_POLICIES, queue.add)
         store.subscribe(FAILOVER_POLICIES, self._neighbour)
         store.subscribe(PLACEMENT_POLICIES, self._neighbour)
@@ -96,6 +98,7 @@ class ReplicationReconciler:
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             await self._close(key)
             self._visited.pop(key, None)
+            self._transfers.pop(key, None)
             self._metrics.forget(namespace=key.namespace, policy=key.name)
             return await self._end(key, obj) if obj is not None and held(obj) else None
         try:
@@ -120,6 +123,7 @@ class ReplicationReconciler:
             wall=self._clock.wall(),
             monotonic=self._clock.monotonic(),
             source_down_at=self._lost_at(spec, scope.source_region),
+            transfers=self._carried(key, obj),
         )
         await self._show(key, obj, findings)
         measure(self._metrics, findings)
@@ -161,6 +165,7 @@ class ReplicationReconciler:
                 scope.ways,
                 denied=lambda way: denied_by_placement(self._store, spec.namespace, way),
                 remembered=_remembered(obj),
+                transfers=self._carried(key, obj),
                 changed=lambda: self._changed(key),
             )
         except UNREACHABLE as error:
@@ -203,6 +208,15 @@ class ReplicationReconciler:
             waits += [wait for wait in (await syncing.tick(), pruned) if wait is not None]
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))
+
+    def _carried(self, key: Key, obj: Object) -> Transfers:
+        """What the policy has copied: it outlives its sessions, and ends with it, whoever gets its name then."""
+        uid, found = str(obj["metadata"]["uid"]), self._transfers.get(key)
+        if found is None or found[0] != uid:
+            shown = (obj.get("status") or {}).get("transferred") or ()
+            found = uid, Transfers(namespace=key.namespace, policy=key.name, shown=shown, metrics=self._metrics)
+            self._transfers[key] = found
+        return found[1]
 
     def _lost_at(self, spec: ReplicationSpec, region: str) -> float | None:
         """Since when a run has been leaving a source that does not answer: what it has lost does not grow by waiting.

@@ -15,16 +15,16 @@ from regent.domain.errors import (
     PromotionProblemError,
 )
 from regent.domain.replication import marks
-from regent.domain.replication.content import canonical
 from regent.domain.replication.kinds import CONFIG_MAP, SECRET
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
 from regent.domain.replication.plan import Action, ActionKind, applied_body
 from regent.domain.replication.shape import Desired
-from regent.engine.ports import Clock, Leadership, Metrics, Object
+from regent.engine.ports import Clock, Leadership, Object
 from regent.engine.replication.looking import SLEEPERS, Look, Tracked
 from regent.engine.replication.losers import keep
 from regent.engine.replication.ports import Access, CopyCluster
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import SECRETS, Resource
 
 MAX_KEPT = 4
@@ -43,14 +43,14 @@ class Copier:
         access: Access,
         leadership: Leadership,
         clock: Clock,
-        metrics: Metrics,
+        transfers: Transfers,
     ) -> None:
         self._spec = spec
         self._way = way
         self._access = access
         self._leadership = leadership
         self._clock = clock
-        self._metrics = metrics
+        self._transfers = transfers
         self.kept: tuple[str, ...] = ()
         """What was overwritten although somebody else had written it, and where a record of it is; the last ones."""
 
@@ -67,7 +67,6 @@ class Copier:
         body = self._body(look.wanted, look.target)
         resource = tracked.target.resource
         self._leadership.check()
-        self._measure(body)
         if look.target is None:
             written = await self._create(cluster, resource, tracked, body)
         else:
@@ -75,6 +74,7 @@ class Copier:
         if tracked.include_status and body.get("status"):
             self._leadership.check()
             written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
+        self._transfers.add(self._way, body)
         tracked.target.lend(written)
         return written
 
@@ -176,12 +176,6 @@ class Copier:
         exact = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         change = {**change, "metadata": {**change.get("metadata", {}), **exact}}
         return await cluster.patch(resource, str(metadata.get("namespace", "")), metadata["name"], change)
-
-    def _measure(self, body: Object) -> None:
-        count, source, target = self._metrics.count, self._way.source_region, self._way.target.region
-        size = float(len(canonical(body)))
-        count("regent_replication_transferred_objects_total", source=source, target=target)
-        count("regent_replication_transferred_bytes_total", size, source=source, target=target)
 
     def _body(self, wanted: Desired, target: Object | None) -> Object:
         """The copy with its marks. The one that tells when stays as it is while the content does."""

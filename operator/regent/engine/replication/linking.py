@@ -24,6 +24,7 @@ from regent.engine.replication.pruner import Pruner
 from regent.engine.replication.scope import Denied
 from regent.engine.replication.spread import Chosen
 from regent.engine.replication.syncing import Syncing
+from regent.engine.replication.transfers import Transfers
 from regent.engine.replication.writing import Writer
 from regent.engine.resources import Resource
 
@@ -73,14 +74,17 @@ class LinkMaker:
         denied: Callable[[Way], Denied],
         chosen: Chosen | None,
         known: Remembered,
+        transfers: Transfers,
         changed: Callable[[], None],
     ) -> Syncing:
         """Return the link with what happens to it by the clock."""
         if spec.direction is Direction.BIDIRECTIONAL:
-            return self._both_ways(spec, way, tracked, denied=denied, chosen=chosen, known=known, changed=changed)
+            return self._both_ways(
+                spec, way, tracked, denied=denied, chosen=chosen, known=known, transfers=transfers, changed=changed
+            )
         looks = Comparer if spec.strategy is Strategy.LOCAL else Looker
         looker = looks(spec, way, tracked, transformer=self._transforms.apply, denied=denied(way), chosen=chosen)
-        copier = self._copier(Copier, spec, way)
+        copier = self._copier(Copier, spec, way, transfers)
         writer = Writer(spec, copier, self._paces.of(way.target.region))
         link = self._link(
             spec,
@@ -102,6 +106,7 @@ class LinkMaker:
         denied: Callable[[Way], Denied],
         chosen: Chosen | None,
         known: Remembered,
+        transfers: Transfers,
         changed: Callable[[], None],
     ) -> Syncing:
         back = mirrored(way, spec)
@@ -119,7 +124,8 @@ class LinkMaker:
             chosen=chosen,
         )
         halves = [
-            Half(one, self._copier(PairCopier, spec, one), self._paces.of(one.target.region)) for one in (way, back)
+            Half(one, self._copier(PairCopier, spec, one, transfers), self._paces.of(one.target.region))
+            for one in (way, back)
         ]
         writer = PairWriter(spec, forth=halves[0], back=halves[1], clock=self._clock)
         link = self._link(spec, way, tracked, looker=looker, writer=writer, may_write=may_write, changed=changed)
@@ -161,7 +167,5 @@ class LinkMaker:
             verified=known.verified,
         )
 
-    def _copier(self, kind: type[C], spec: ReplicationSpec, way: Way) -> C:
-        return kind(
-            spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics
-        )
+    def _copier(self, kind: type[C], spec: ReplicationSpec, way: Way, transfers: Transfers) -> C:
+        return kind(spec, way, access=self._access, leadership=self._leadership, clock=self._clock, transfers=transfers)

@@ -33,13 +33,13 @@ class PairCopier(Copier):
         cluster = await self._access.cluster(self._way.target.region)
         resource = tracked.target.resource
         self._leadership.check()
-        self._measure(body)
         if present is None:
             written = await self._create(cluster, resource, tracked, body)
         else:
             if action.keep_loser:
                 await self._keep(cluster, resource, present, action)
             written = await self._patched(cluster, resource, present, change(present, body))
+        self._transfers.add(self._way, body)
         tracked.target.observe(written)
         return written
 

@@ -23,6 +23,7 @@ from regent.engine.replication.ports import Access, Reflectors, Transforms
 from regent.engine.replication.scope import Denied
 from regent.engine.replication.spread import Spread
 from regent.engine.replication.syncing import Syncing
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -105,6 +106,7 @@ class Sessions:
         *,
         denied: Callable[[Way], Denied],
         remembered: Mapping[str, Remembered],
+        transfers: Transfers,
         changed: Callable[[], None],
     ) -> Session:
         """Make a session; it copies from `Session.start` on.
@@ -113,6 +115,7 @@ class Sessions:
             ways: where to.
             denied: what placement says of a way.
             remembered: by region, what the status says.
+            transfers: where copies are counted.
             changed: called when something that is shown has changed.
 
         Raises:
@@ -138,7 +141,9 @@ class Sessions:
             session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
             known = remembered.get(way.target.region, Remembered())
             chosen = session.spread.chosen(way.target.region)
-            syncing = self._links.make(spec, way, tracked, denied=denied, chosen=chosen, known=known, changed=changed)
+            syncing = self._links.make(
+                spec, way, tracked, denied=denied, chosen=chosen, known=known, transfers=transfers, changed=changed
+            )
             session.targets.append(syncing)
         return session
 

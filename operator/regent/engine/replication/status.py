@@ -27,6 +27,7 @@ from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Outcome
 from regent.engine.replication.scope import Scope
 from regent.engine.replication.syncing import Syncing
+from regent.engine.replication.transfers import Transfers
 
 LEAST_LAG = 2.0
 """Seconds below which a lag is not told apart: how often a quiet source is asked for a sign of life."""
@@ -47,6 +48,7 @@ class Findings:
     monotonic: float = 0.0
     source_down_at: float | None = None
     """Since when a source is Unreachable that a failover is leaving, in wall time; None: there is no such run."""
+    transfers: Transfers | None = None
 
 
 def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
@@ -68,6 +70,9 @@ def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
     status["inSyncTargets"] = f"{states.count(State.IN_SYNC)}/{len(findings.scope.ways)}"
     _put(status, "lagMilliseconds", _greatest([row.get("lagMilliseconds") for row in rows]))
     _put(status, "objects", _selected(findings, [row["objects"]["desired"] for row in rows if "objects" in row]))
+    if findings.transfers is not None:
+        carried = findings.transfers.rows(status.get("transferred") or (), findings.scope.ways)
+        _put(status, "transferred", carried or None)
     verified = [row.get("lastVerifiedTime") for row in rows]
     _put(status, "lastVerifiedTime", min(filter(None, verified)) if verified and all(verified) else None)
     conditions = _conditions(findings, rows, states)

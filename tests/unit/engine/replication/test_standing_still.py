@@ -19,6 +19,7 @@ from regent.engine.replication.looking import ItemKey, Look, Tracked
 from regent.engine.replication.reflection import Reflection
 from regent.engine.replication.runs import ReplicationInRuns
 from regent.engine.replication.scope import scope_of
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import (
     DEPLOYMENTS,
     FAILOVER_POLICIES,
@@ -186,9 +187,8 @@ async def test_a_copy_that_was_woken_since_it_was_looked_at_is_not_put_to_sleep_
     tracked = Tracked(
         kind=kind_of(source), source=reflections[0], target=reflections[1], selectors=(), include_status=False, wave=5
     )
-    copier = Copier(
-        scene.spec, way, access=access, leadership=FakeLeadership(), clock=FakeClock(), metrics=FakeMetrics()
-    )
+    transfers = Transfers(namespace=SHOP, policy=SHOP, shown=(), metrics=FakeMetrics())
+    copier = Copier(scene.spec, way, access=access, leadership=FakeLeadership(), clock=FakeClock(), transfers=transfers)
     made = Action(kind=ActionKind.APPLY, reason="Missing")
     key = ItemKey(DEPLOYMENTS, "web")
     copy = await copier.write(tracked, Look(key, source, None, wanted, made), made)
