@@ -24,11 +24,11 @@ _IN_REAL_TIME = ("tests/e2e/", "tests/cluster/", "tests/contract/", "tests/compo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With REGENT_RETRY a test in real time is played once more when it fails, and shown as RERUN: see ADR 24.
+    """With TEST_RETRY a test in real time is played once more when it fails, and shown as RERUN: see ADR 24.
 
     A fault that the operators' own logs tell of is none of the machine's and is never played again.
     """
-    if not os.environ.get("REGENT_RETRY"):
+    if not os.environ.get("TEST_RETRY"):
         return
     for item in items:
         if item.nodeid.startswith(_IN_REAL_TIME):

@@ -91,12 +91,19 @@ def test_what_either_side_says_is_on_both(bench: Bench) -> None:
     bench.until(lambda: image(bench, HUB) == ("web:2", 1, 2), "the image", show=lambda: image(bench, HUB))
     assert image(bench, EU) == ("web:2", 1, 0)
     bench.in_state("InSync")
+    bench.until(lambda: controlled(bench), "the clusters' own controllers to have seen all")
     before, verified = versions(bench), bench.row()["lastVerifiedTime"]
     bench.until(lambda: bench.row().get("lastVerifiedTime", verified) > verified, "another verification")
     assert versions(bench) == before, "nothing is written while nothing happens"
     moved = bench.operator.metrics
     assert moved("regent_replication_transferred_objects_total", source=EU, target=HUB) >= 4
     assert moved("regent_replication_transferred_objects_total", source=HUB, target=EU) >= 4
+
+
+def controlled(bench: Bench) -> bool:
+    """Whether what the Deployment's controller writes is written."""
+    found = [bench.get(region, "deployments", "web", api="apps/v1") or {} for region in SIDES]
+    return all((item.get("status") or {}).get("observedGeneration") == item["metadata"]["generation"] for item in found)
 
 
 def one_port(bench: Bench, region: str) -> Json | None:
