@@ -13,7 +13,7 @@ from typing import Any
 
 from regent.adapters.kubernetes.copying import Event, View
 from regent.adapters.replication.reflector import WatchReflectors
-from regent.adapters.replication.transforms import JsonPatches
+from regent.adapters.replication.transforms import Transformations
 from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
 from regent.domain.errors import ClusterError, ConflictError, NotFoundError
 from regent.domain.replication.model import Link as Way
@@ -197,12 +197,13 @@ class CopyWorld:
         """What is answered when it is asked whether a batch may be written."""
         access: Any = FakeRegionAccess(self.clusters)
         self.reflectors = WatchReflectors(access, clock=self.clock, metrics=self.metrics, jitter=lambda: 0.0)
+        self.transforms = Transformations(clock=self.clock)
         self.tasks = LinkTasks()
         leadership = FakeLeadership()
         sessions = Sessions(
             access=access,
             reflectors=self.reflectors,
-            transforms=JsonPatches(),
+            transforms=self.transforms,
             tasks=self.tasks,
             may_write=self._may_write,
             leadership=leadership,
@@ -317,6 +318,7 @@ class CopyWorld:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.transforms.close()
 
     async def _visits(self) -> None:
         while True:

@@ -154,6 +154,10 @@ class ReplicationReconciler:
         if scope.problem is not None:
             await self._close(key)
             return scope.problem
+        if wrong := await self._sessions.problem(spec):
+            # Before anything is copied: an expression that is wrong is so for every object.
+            await self._close(key)
+            return Condition("Ready", "False", "TransformInvalid", wrong[:1024])
         print_ = self._print(obj, scope)
         active = self._active.get(key)
         now = self._clock.monotonic()

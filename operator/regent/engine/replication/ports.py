@@ -83,10 +83,14 @@ class Transforms(Protocol):
     """Carries out what a policy says about changes on the way."""
 
     def apply(self, obj: Object, transform: Transform) -> Object:
-        """Apply a JSON patch (RFC 6902) to an object of one's own, and return it; a remove of what is not there does
-        nothing.
+        """Change an object of one's own, and return it: by JSON patch (RFC 6902), where a remove of what is not there
+        does nothing, or by the values that CEL expressions give.
 
         Raises:
-            ValueError: the patch does not fit the object; the message is for people.
+            ValueError: the transform does not fit the object; the message is for people, and quotes nothing of it.
         """
+        ...
+
+    async def problem(self, transform: Transform) -> str:
+        """Return what is wrong with the transform itself, beginning with the field; "" when nothing is."""
         ...

@@ -86,6 +86,7 @@ class Sessions:
     ) -> None:
         self._access = access
         self._reflectors = reflectors
+        self._transforms = transforms
         self._tasks = tasks
         self._clock = clock
         self._links = LinkMaker(
@@ -98,6 +99,14 @@ class Sessions:
             jitter=jitter,
             metrics=metrics,
         )
+
+    async def problem(self, spec: ReplicationSpec) -> str:
+        """Return what is wrong with a transform of the policy, and where it stands; "" when nothing is."""
+        for target in spec.targets:
+            for number, transform in enumerate(target.transforms):
+                if wrong := await self._transforms.problem(transform):
+                    return f"transforms[{number}].{wrong} (target {target.region})"
+        return ""
 
     async def open(
         self,
