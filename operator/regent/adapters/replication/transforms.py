@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
 from typing import Any, cast
 
 import jsonpatch
 
 from regent.adapters.replication.sandbox import FatalError, Sandbox, UnansweredError
-from regent.domain.replication.assign import Place, places, put
+from regent.domain.replication.assign import Place, overlap, places, put
 from regent.domain.replication.model import Transform
 from regent.engine.ports import Clock, Object
 
@@ -32,7 +34,13 @@ class Transformations:
         """Change an object of one's own, or leave it when the transform's condition does not hold; see the port."""
         before = _identity(obj)
         if transform.when or transform.cel:
-            found = [places(obj, assignment.path) for assignment in transform.cel]
+            try:
+                found = [places(obj, assignment.path) for assignment in transform.cel]
+            except ValueError:
+                # A condition may be there just so that the place is.
+                if transform.when and self._evaluate(obj, replace(transform, cel=()), []) is None:
+                    return obj
+                raise
             values = self._evaluate(obj, transform, found)
             if values is None:
                 return obj
@@ -49,6 +57,9 @@ class Transformations:
 
     async def problem(self, transform: Transform) -> str:
         """Return what is wrong with the expressions of a transform; see the port."""
+        for (_, one), (number, other) in combinations(enumerate(transform.cel), 2):
+            if overlap(one.path, other.path):
+                return f"cel[{number}].path: {other.path} and {one.path} overlap: write one expression for both"
         expressions = [("when", transform.when, True)] if transform.when else []
         expressions += [(f"cel[{n}].expression", item.expression, False) for n, item in enumerate(transform.cel)]
         for place, expression, boolean in expressions:

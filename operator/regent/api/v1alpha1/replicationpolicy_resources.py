@@ -175,7 +175,9 @@ class Transform(ApiModel):
         default=None, description="JSON patch (RFC 6902) on the copy; a remove of what is not there does nothing."
     )
     assignments: Annotated[list[CelAssignment], Field(min_length=1, max_length=16), LIST_ATOMIC] | None = Field(
-        default=None, alias="cel", description="Values that CEL expressions give, each at its place."
+        default=None,
+        alias="cel",
+        description="Values that CEL expressions give, each at its place; the places do not overlap.",
     )
 
     RULES = (Rule(cel.exactly_one("patch", "cel"), "give exactly one of patch and cel"),)

@@ -48,6 +48,13 @@ def places(obj: dict[str, Any], path: str) -> list[Place]:
     return found
 
 
+def overlap(first: str, second: str) -> bool:
+    """Whether one of two paths can lead into what the other replaces: then it would depend on their order what is
+    left."""
+    pairs = zip(first.split("/")[1:], second.split("/")[1:], strict=False)
+    return all(one == other or "*" in (one, other) for one, other in pairs)
+
+
 def put(place: Place, value: Any) -> None:
     """Set a place; None removes a member of an object.
 

@@ -146,6 +146,17 @@ def test_a_condition_goes_with_either_form(transformations: Transformations, whe
         assert changed(transformations, transform)["spec"]["replicas"] == (9 if applies else 3)
 
 
+def test_a_condition_may_be_about_the_place(transformations: Transformations) -> None:
+    """Fails when a place is missed in an object that the condition keeps out, or not missed in one that it lets in."""
+    rolling = cel(**{"/spec/strategy/type": "'Recreate'"})
+    kept_out = Transform(when="has(object.spec.strategy)", cel=rolling)
+    assert changed(transformations, kept_out) == DEPLOYMENT
+    with pytest.raises(ValueError, match="there is no such place"):
+        changed(transformations, Transform(when="has(object.spec.replicas)", cel=rolling))
+    with pytest.raises(ValueError, match="when: a key is not there"):
+        changed(transformations, Transform(when="object.spec.strategy.x", cel=rolling))
+
+
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
@@ -224,6 +235,7 @@ def test_what_an_object_is_stays(transformations: Transformations, transform: Tr
         (Transform(cel=cel(**{"/a": "1 + 'a'"})), "cel[0].expression: line 1, column 3: found no matching overload"),
         (Transform(cel=cel(**{"/a": "(" * 400 + "1" + ")" * 400})), "cel[0].expression: it is too deeply nested"),
         (Transform(when="object.a +", cel=cel(**{"/a": "1"})), "when: line 1, column 11: Syntax error"),
+        (Transform(cel=cel(**{"/a/*": "1", "/b": "2", "/a/b/c": "3"})), "cel[2].path: /a/b/c and /a/* overlap"),
         (Transform(when="'yes'", cel=cel(**{"/a": "1"})), "when: gives string, where a condition gives bool"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regent.domain.replication.assign import MAX_PLACES, places, put
+from regent.domain.replication.assign import MAX_PLACES, overlap, places, put
 
 POD: dict[str, Any] = {
     "metadata": {"labels": {"a/b": "1", "c~d": "2"}},
@@ -75,6 +75,22 @@ def test_the_number_of_places_is_bounded() -> None:
     for path in ("/a/*", "/a/*/*"):
         with pytest.raises(ValueError, match=f"more than {MAX_PLACES} places"):
             places({"a": [{"b": 0}] * (MAX_PLACES + 1)}, path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        ("/a", "/a", True),
+        ("/a", "/a/b", True),
+        ("/a/*/c", "/a/b", True),
+        ("/a/*/c", "/a/b/d", False),
+        ("/a", "/ab", False),
+        ("/a/b", "/a/c", False),
+        ("/*", "/a/b", True),
+    ],
+)
+def test_paths_overlap_when_one_leads_into_the_other(first: str, second: str, *, found: bool) -> None:
+    assert overlap(first, second) is overlap(second, first) is found
 
 
 JSON = st.recursive(
