@@ -450,4 +450,23 @@
   - create
   - patch
   - delete
+- apiGroups:
+  - volsync.backube
+  resources:
+  - replicationdestinations
+  verbs:
+  - get
+  - list
+  - watch
+- apiGroups:
+  - volsync.backube
+  resources:
+  - replicationsources
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
 {{- end }}

@@ -114,7 +114,9 @@ def _transfers_section(pairs: Iterable[Mapping[str, Any]]) -> list[RenderableTyp
 
 
 def _targets(targets: Iterable[Mapping[str, Any]], now: float) -> Table:
+    found = list(targets)
     heads = ["region", "state", "lag", "objects", "in sync", "pending", "drifted", "conflicted", "failed"]
+    with_volumes = any(row.get("storage") for row in found)
     rows = (
         [
             text_at(row, "region"),
@@ -123,7 +125,16 @@ def _targets(targets: Iterable[Mapping[str, Any]], now: float) -> Table:
             *(text_at(row, f"objects.{count}") for count in COUNTS),
             age(row.get("lastSyncTime"), now),
             age(row.get("lastVerifiedTime"), now),
+            *([volumes_text(row.get("storage"), now)] if with_volumes else []),
         ]
-        for row in targets
+        for row in found
     )
-    return table([*heads, "synced", "verified"], rows)
+    return table([*heads, "synced", "verified", *(["volumes"] if with_volumes else [])], rows)
+
+
+def volumes_text(storage: Any, now: float) -> str:
+    """Write how many volumes there are and how old their newest complete copies are."""
+    if not storage:
+        return EMPTY
+    synced = age(storage.get("lastSyncTime"), now)
+    return f"{storage.get('volumes', 0)}, lag {'not known' if synced == EMPTY else synced}"

@@ -110,6 +110,11 @@ METRICS: tuple[Metric, ...] = (
         "regent_replication_verification_age_seconds", "Time since the digests were last found equal; NaN: never.",
         "namespace", "policy", "region",
     ),
+    _gauge(
+        "regent_replication_storage_lag_seconds",
+        "Time since the last complete copy of the volume that is farthest behind; NaN while that is not known.",
+        "namespace", "policy", "region",
+    ),
     _gauge("regent_replication_in_sync", "1 while the state is InSync, else 0.", "namespace", "policy", "region"),
     _gauge(
         "regent_replication_objects",

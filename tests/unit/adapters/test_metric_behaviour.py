@@ -32,7 +32,7 @@ from regent.engine.metric_names import METRICS, Metric
 from regent.engine.notifications import Notifier
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.reconcile import Workers
-from regent.engine.resources import EVENTS, FAILOVER_POLICIES, HTTP_ROUTES, REGIONS
+from regent.engine.resources import EVENTS, FAILOVER_POLICIES, HTTP_ROUTES, REGIONS, VOLUME_REPLICATIONS, Resource
 from regent.engine.resync import Resync, Watched
 from regent.engine.store import Store
 from regent.server.operational import Heartbeat
@@ -480,6 +480,24 @@ async def replicating() -> FakeMetrics:
         assert value(metrics, "regent_replication_in_sync", **where) == 0
         assert value(metrics, "regent_replication_lag_seconds", **where) > 60
         assert metrics.counted("regent_replication_watch_restarts_total", region="eu") > 1
+    return world.metrics
+
+
+@moves("regent_replication_storage_lag_seconds")
+async def replicating_volumes() -> FakeMetrics:
+    world = CopyWorld()
+    for cluster in world.clusters.values():
+        cluster.served.add(Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"))
+    metadata, kind = {"namespace": "shop", "name": "data"}, VOLUME_REPLICATIONS
+    status = {"lastSyncTime": rfc3339(world.clock.wall() - 60)}
+    spec = {"replicationState": "primary"}
+    head = {"apiVersion": kind.api_version, "kind": kind.kind}
+    world.clusters["eu"].put(kind, {**head, "metadata": metadata, "spec": spec, "status": status})
+    world.policy(resources=[{"category": "Storage"}])
+    async with world.running():
+        await asyncio.sleep(5)
+        where = {"namespace": "shop", "policy": "shop", "region": "us"}
+        assert 60 <= value(world.metrics, "regent_replication_storage_lag_seconds", **where) < 70
     return world.metrics
 
 

@@ -167,6 +167,17 @@ def test_what_went_between_regions_is_shown(shop: CommandLine) -> None:
     assert ["eu-central-1", "eu-west-1", "1", "900", "B"] in lines
 
 
+def test_volumes_are_shown_where_there_are_any(shop: CommandLine) -> None:
+    """Fails when volumes of which nothing is known look current."""
+    put(shop)
+    assert "volumes" not in shop.read("replication", "status", "copies")
+    synced = {"volumes": 2, "lastSyncTime": "2026-11-21T11:56:00Z", "lagMilliseconds": 500_000}
+    put(shop, targets=[row(storage=synced), row("us-east-1", storage={"volumes": 1}), row("us-west-1")])
+    screen = shop.read("replication", "status", "copies")
+    assert "2, lag 4m" in screen
+    assert "1, lag not known" in screen
+
+
 def test_a_pass_is_asked_for_and_its_end_waited_for(shop: CommandLine) -> None:
     put(shop)
     assert "Asked for a pass" in shop.read("replication", "sync", "copies")

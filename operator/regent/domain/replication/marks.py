@@ -46,7 +46,8 @@ SUSPEND = "regent.dev/suspended"
 RUN_STRATEGY = "regent.dev/run-strategy"
 MIN_REPLICAS = "regent.dev/min-replicas"
 REPLICATION_STATE = "regent.dev/replication-state"
-ORIGINALS = frozenset({REPLICAS, SUSPEND, RUN_STRATEGY, MIN_REPLICAS, REPLICATION_STATE})
+PAUSED = "regent.dev/paused"
+ORIGINALS = frozenset({REPLICAS, SUSPEND, RUN_STRATEGY, MIN_REPLICAS, REPLICATION_STATE, PAUSED})
 """What a sleeping copy was in its source, so that it can be woken without the source."""
 
 LABELS = frozenset({MANAGED_BY_LABEL, POLICY_LABEL, SOURCE_LABEL})

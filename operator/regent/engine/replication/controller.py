@@ -24,6 +24,7 @@ from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, owners_of, scope_of, target_paused
 from regent.engine.replication.session import UNREACHABLE, Session, Sessions
 from regent.engine.replication.status import Findings, announce, compose, measure
+from regent.engine.replication.storage_status import shown_storage
 from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from regent.engine.status import StatusWriter
@@ -167,7 +168,7 @@ class ReplicationReconciler:
             session = await self._sessions.open(
                 spec,
                 scope.ways,
-                denied=lambda way: denied_by_placement(self._store, spec.namespace, way),
+                denied=lambda way: denied_by_placement(self._store, spec, way),
                 remembered=_remembered(obj),
                 transfers=self._carried(key, obj),
                 changed=lambda: self._changed(key),
@@ -193,7 +194,10 @@ class ReplicationReconciler:
             str(((self._store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance"))
             for region in (scope.source_region, *(way.target.region for way in scope.ways))
         )
-        return obj["metadata"]["uid"], obj["metadata"].get("generation"), scope.ways, rules, regions
+        metadata = obj["metadata"]
+        # Labels have no generation, and PlacementPolicies select by them.
+        labels = tuple(sorted((metadata.get("labels") or {}).items()))
+        return metadata["uid"], metadata.get("generation"), labels, scope.ways, rules, regions
 
     async def _tick(self, key: Key, spec: ReplicationSpec, scope: Scope) -> float:
         """Let the session do what is due; return in how many seconds to come again."""
@@ -277,6 +281,7 @@ def _remembered(obj: Object) -> dict[str, Remembered]:
             last_pass=time_of(row.get("lastSyncTime")),
             token=str(row.get("syncToken") or ""),
             verified=time_of(row.get("lastVerifiedTime")),
+            storage=shown_storage(row),
         )
         for row in (obj.get("status") or {}).get("targets") or ()
     }

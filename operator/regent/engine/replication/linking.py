@@ -9,6 +9,7 @@ from typing import TypeVar
 from regent.domain.replication.model import Direction, ReplicationSpec, Strategy
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.pairs import mirrored
+from regent.domain.replication.storage import Storage
 from regent.engine.ports import Clock, Leadership, Metrics
 from regent.engine.replication.bodies import BodyFetcher
 from regent.engine.replication.comparing import Comparer
@@ -38,6 +39,7 @@ class Remembered:
     last_pass: float | None = None
     token: str = ""
     verified: float | None = None
+    storage: Storage | None = None
 
 
 class LinkMaker:

@@ -18,6 +18,7 @@ from regent.domain.replication.kinds import (
     AUTOSCALER,
     CRON_JOB,
     DEPLOYMENT,
+    REPLICATION_SOURCE,
     STATEFUL_SET,
     VIRTUAL_MACHINE,
     VOLUME_REPLICATION,
@@ -35,7 +36,16 @@ from regent.engine.replication.reflection import Reflection
 from regent.engine.resources import Resource
 
 SLEEPERS = tuple(
-    kind.group_kind for kind in (DEPLOYMENT, STATEFUL_SET, CRON_JOB, AUTOSCALER, VIRTUAL_MACHINE, VOLUME_REPLICATION)
+    kind.group_kind
+    for kind in (
+        DEPLOYMENT,
+        STATEFUL_SET,
+        CRON_JOB,
+        AUTOSCALER,
+        VIRTUAL_MACHINE,
+        VOLUME_REPLICATION,
+        REPLICATION_SOURCE,
+    )
 )
 """Kinds whose copies sleep in a standby."""
 

@@ -141,18 +141,26 @@ def target_paused(store: Store, region: str) -> str:
     return f"region {region} is Disabled" if (obj.get("spec") or {}).get("adminState") == "Disabled" else ""
 
 
-def denied_by_placement(store: Store, namespace: str, way: Way) -> Denied:
-    """Return what says why an object with these labels may not be in the target's region; "" when it may."""
+def denied_by_placement(store: Store, spec: ReplicationSpec, way: Way) -> Denied:
+    """Return what says why an object with these labels may not be in the target's region; "" when it may.
+
+    A rule that selects the policy itself by its labels refuses all that it copies, as at admission.
+    """
     region = way.target.region
     compliance = frozenset(map(str, ((store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance") or ()))
     rules = [
         scoped_rule(obj)
-        for obj in store.list(PLACEMENT_POLICIES, namespace)
+        for obj in store.list(PLACEMENT_POLICIES, spec.namespace)
         if not obj["metadata"].get("deletionTimestamp")
     ]
 
+    def judged(labels: Mapping[str, str]) -> str:
+        return denied(rules, labels, source_region=way.source_region, target_region=region, compliance=compliance)
+
+    whole = judged(spec.labels)
+
     def refused(labels: Mapping[str, str]) -> str:
-        why = denied(rules, labels, source_region=way.source_region, target_region=region, compliance=compliance)
+        why = whole or judged(labels)
         return f"PlacementDenied: {why}" if why else ""
 
     return refused

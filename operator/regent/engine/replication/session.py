@@ -11,8 +11,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
-from regent.domain.replication.kinds import AUTOSCALER, OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
-from regent.domain.replication.model import Direction, KindRef, ReplicationSpec
+from regent.domain.replication.kinds import (
+    AUTOSCALER,
+    OPTIONAL_GROUPS,
+    REPLICATION_DESTINATION,
+    includes_status,
+    kinds_of,
+    kinds_of_spec,
+    reads_destinations,
+    wave,
+)
+from regent.domain.replication.model import Category, Direction, KindRef, ReplicationSpec
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.selection import common_query
 from regent.engine.ports import Clock, Leadership, Metrics
@@ -24,6 +33,7 @@ from regent.engine.replication.scope import Denied
 from regent.engine.replication.spread import Spread
 from regent.engine.replication.syncing import Syncing
 from regent.engine.replication.transfers import Transfers
+from regent.engine.replication.volumes import Volumes
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -153,8 +163,21 @@ class Sessions:
             syncing = self._links.make(
                 spec, way, tracked, denied=denied, chosen=chosen, known=known, transfers=transfers, changed=changed
             )
+            syncing.volumes = self._volumes(spec, way, tracked, known)
             session.targets.append(syncing)
         return session
+
+    def _volumes(
+        self, spec: ReplicationSpec, way: Way, tracked: Mapping[Resource, Tracked], known: Remembered
+    ) -> Volumes | None:
+        if not any(selector.category is Category.STORAGE for selector in spec.resources):
+            return None
+        destinations = None
+        if any(map(reads_destinations, spec.resources)):
+            kind = REPLICATION_DESTINATION
+            resource = Resource(kind.group, kind.version, kind.plural, kind.kind)
+            destinations = self._reflectors.acquire(way.target.region, resource, way.target.namespace)
+        return Volumes(spec, way, tracked.values(), destinations=destinations, known=known.storage)
 
     async def _served(self, region: str, kind: KindRef) -> Resource | None:
         """Where the kind is served; None where the source knows no such kind in namespaces, which only users name."""
@@ -203,6 +226,8 @@ class Session:
             for item in syncing.link.tracked.values():
                 self._reflectors.release(item.source)
                 self._reflectors.release(item.target)
+            if syncing.volumes is not None and syncing.volumes.destinations is not None:
+                self._reflectors.release(syncing.volumes.destinations)
 
 
 def _query(spec: ReplicationSpec, kind: KindRef) -> str:

@@ -21,11 +21,13 @@ from regent.domain.replication.state import (
     target_state,
     worst_state,
 )
+from regent.domain.replication.storage import Storage
 from regent.domain.times import rfc3339
 from regent.engine.ports import Metrics, Object, Recorder
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Outcome
 from regent.engine.replication.scope import Scope
+from regent.engine.replication.storage_status import CONDITION, storage_condition, storage_row
 from regent.engine.replication.syncing import Syncing
 from regent.engine.replication.transfers import Transfers
 
@@ -76,7 +78,10 @@ def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
     verified = [row.get("lastVerifiedTime") for row in rows]
     _put(status, "lastVerifiedTime", min(filter(None, verified)) if verified and all(verified) else None)
     conditions = _conditions(findings, rows, states)
-    status["conditions"] = merge(status.get("conditions") or [], conditions, now=rfc3339(now), generation=generation)
+    volumes = storage_condition(_storage(findings))
+    kept = [item for item in status.get("conditions") or () if volumes is not None or item.get("type") != CONDITION]
+    conditions += [volumes] if volumes is not None else []
+    status["conditions"] = merge(kept, conditions, now=rfc3339(now), generation=generation)
     return status
 
 
@@ -123,6 +128,12 @@ def _lag(link: Link, findings: Findings) -> float | None:
     )
 
 
+def _storage(findings: Findings) -> list[tuple[str, Storage]]:
+    """What is known of volumes, by the region that gets them; without those that have none."""
+    found = [(item.link.way.target.region, item.volumes.judge()) for item in findings.targets if item.volumes]
+    return [(region, storage) for region, storage in found if storage is not None]
+
+
 def _counts(link: Link) -> Counts:
     found = link.looker.counts
     present = (Outcome.IN_SYNC, Outcome.PENDING, Outcome.DRIFTED, Outcome.CONFLICTED, Outcome.FAILED)
@@ -158,6 +169,10 @@ def _row(syncing: Syncing, before: Mapping[str, Any], findings: Findings) -> dic
     _put(row, "lastVerifiedTime", rfc3339(syncing.verified_at) if syncing.verified_at is not None else None)
     if syncing.token:
         row["syncToken"] = syncing.token
+    storage = syncing.volumes.judge() if syncing.volumes is not None else None
+    if storage is not None:
+        moment = findings.wall if findings.source_down_at is None else min(findings.wall, findings.source_down_at)
+        row["storage"] = storage_row(storage, before.get("storage") or {}, now=moment)
     errors = _errors(syncing)
     if errors:
         row["errors"] = errors
@@ -287,6 +302,10 @@ def measure(metrics: Metrics, findings: Findings) -> None:
         metrics.gauge("regent_replication_lag_seconds", lag_seconds, **labels)
         metrics.gauge("regent_replication_verification_age_seconds", age, **labels)
         metrics.gauge("regent_replication_in_sync", float(target_state(facts) is State.IN_SYNC), **labels)
+        storage = syncing.volumes.judge() if syncing.volumes is not None else None
+        if storage is not None:
+            known = storage.lag(facts.now)
+            metrics.gauge("regent_replication_storage_lag_seconds", known if known is not None else nan, **labels)
         for item in fields(facts.counts):
             number = getattr(facts.counts, item.name)
             state = item.name.replace("_", " ")

@@ -19,6 +19,7 @@ from regent.engine.replication.pair_pruner import PairPruner
 from regent.engine.replication.ports import Reflectors
 from regent.engine.replication.pruner import Pruner
 from regent.engine.replication.reflection import Reflection
+from regent.engine.replication.volumes import Volumes
 from regent.engine.resources import Resource
 
 AGAIN = 5.0
@@ -59,6 +60,8 @@ class Syncing:
         """Kinds whose digests differed at the last verification."""
         self.pass_problem = ""
         self.pruner = pruner
+        self.volumes: Volumes | None = None
+        """The volumes that go to the target, where the policy is about such."""
         self._awaited: dict[Reflection, int] | None = None
         self._pass_token = ""
         self._under_way = False

@@ -31,7 +31,10 @@ def names(**options: Any) -> list[str]:
         ),
         ({"category": Category.NETWORK}, ["Service", "GRPCRoute", "HTTPRoute", "Ingress", "NetworkPolicy"]),
         ({"category": Category.STORAGE}, ["PersistentVolumeClaim", "VolumeReplication"]),
-        ({"category": Category.STORAGE, "storage": StorageDriver.VOL_SYNC}, ["PersistentVolumeClaim"]),
+        (
+            {"category": Category.STORAGE, "storage": StorageDriver.VOL_SYNC},
+            ["PersistentVolumeClaim", "ReplicationSource"],
+        ),
         ({"category": Category.STATE, "kinds": (CART,)}, ["Cart"]),
         ({"category": Category.WORKLOAD, "kinds": (KindChoice(kind="CronJob"),)}, ["CronJob"]),
         ({"category": Category.CONFIG, "kinds": (KindChoice(kind="Secret"),)}, []),
@@ -39,6 +42,25 @@ def names(**options: Any) -> list[str]:
 )
 def test_kinds(options: dict[str, Any], expected: list[str]) -> None:
     assert sorted(names(**options)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("driver", "listed", "read"),
+    [
+        (StorageDriver.VOL_SYNC, (), True),
+        (StorageDriver.VOL_SYNC, ("ReplicationDestination",), True),
+        (StorageDriver.VOL_SYNC, ("ReplicationSource",), False),
+        (StorageDriver.VOLUME_REPLICATION, (), False),
+    ],
+)
+def test_what_receives_data_is_read_and_never_copied(
+    driver: StorageDriver, listed: tuple[str, ...], read: bool
+) -> None:
+    chosen = tuple(KindChoice(kind=kind) for kind in listed)
+    selector = ResourceSelector(category=Category.STORAGE, storage=driver, kinds=chosen)
+    assert kinds.reads_destinations(selector) is read
+    assert kinds.REPLICATION_DESTINATION not in kinds.kinds_of(selector)
+    assert kinds.unknown_kinds(selector) == ()
 
 
 def test_a_secret_is_never_selected_unless_it_is_asked_for() -> None:

@@ -82,7 +82,7 @@ async def test_a_policy_of_the_same_name_begins_at_nothing() -> None:
         await asyncio.sleep(5)
         before = world.store.get(REPLICATION_POLICIES, SHOP, "shop")
         assert before is not None
-        await world.hub.delete(REPLICATION_POLICIES, SHOP, "shop", uid=before["metadata"]["uid"])
+        world.hub._drop(REPLICATION_POLICIES, before)
         world.put(EU, "two", a="1")
         world.policy()
         await asyncio.sleep(5)
