@@ -112,7 +112,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge(
         "regent_replication_storage_lag_seconds",
-        "Time since the last complete copy of the volume that is farthest behind; NaN while that is not known.",
+        "Time since the last complete copy of the volume that is farthest behind; NaN: not known, or no volumes.",
         "namespace", "policy", "region",
     ),
     _gauge("regent_replication_in_sync", "1 while the state is InSync, else 0.", "namespace", "policy", "region"),

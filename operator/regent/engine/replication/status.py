@@ -302,9 +302,9 @@ def measure(metrics: Metrics, findings: Findings) -> None:
         metrics.gauge("regent_replication_lag_seconds", lag_seconds, **labels)
         metrics.gauge("regent_replication_verification_age_seconds", age, **labels)
         metrics.gauge("regent_replication_in_sync", float(target_state(facts) is State.IN_SYNC), **labels)
-        storage = syncing.volumes.judge() if syncing.volumes is not None else None
-        if storage is not None:
-            known = storage.lag(facts.now)
+        if syncing.volumes is not None:
+            storage = syncing.volumes.judge()
+            known = storage.lag(facts.now) if storage is not None else None
             metrics.gauge("regent_replication_storage_lag_seconds", known if known is not None else nan, **labels)
         for item in fields(facts.counts):
             number = getattr(facts.counts, item.name)
