@@ -82,7 +82,7 @@ def test_volumes_of_csi_addons_are_secondary_in_the_standby_and_their_lag_is_sho
     says(bench, HUB, "volumereplications", "data", api=CSI, ago=400, **good)
     bench.until(lambda: storage(bench).get("lagMilliseconds") == 500_000, "the lag")
     assert bench.condition("StorageReplicating")["status"] == "True"
-    assert 400 <= bench.operator.metrics(name, **labels) < 500
+    bench.until(lambda: 400 <= bench.operator.metrics(name, **labels) < 500, "the exact lag")
     after = bench.get(EU, "volumereplications", "data", api=CSI)
     assert after is not None
     assert after["metadata"]["resourceVersion"] == copy["metadata"]["resourceVersion"], "what is said is not copied"
