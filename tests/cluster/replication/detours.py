@@ -4,12 +4,14 @@ credentials that can be taken away, without any other test noticing."""
 from __future__ import annotations
 
 import base64
+import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.controlplane import ControlPlane
+from testbed.controlplane.kubeconfig import Access
 from tests.cluster.replication.bench import API, HUB, SYSTEM, Bench, region
 
 NO_FINALIZERS = {"metadata": {"finalizers": None}}
@@ -47,12 +49,33 @@ def put_kubeconfig(hub: ControlPlane, name: str, kubeconfig: Path) -> None:
     hub.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": SYSTEM, "name": name}, "data": data})
 
 
+def put_cluster_api(hub: ControlPlane, name: str, kubeconfig: Path) -> None:
+    """The same as Cluster API keeps it."""
+    data = {"value": base64.b64encode(kubeconfig.read_bytes()).decode()}
+    metadata = {"namespace": SYSTEM, "name": name, "labels": {"cluster.x-k8s.io/cluster-name": name}}
+    secret_type = "cluster.x-k8s.io/secret"
+    hub.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": secret_type, "data": data})
+
+
+def put_argo_cd(hub: ControlPlane, name: str, kubeconfig: Path) -> None:
+    """The same as Argo CD keeps it."""
+    access = Access.read(kubeconfig)
+    tls = {"insecure": False, "caData": base64.b64encode(access.authority).decode()}
+    config = json.dumps({"bearerToken": access.token, "tlsClientConfig": tls})
+    values = {"name": name, "server": access.server, "config": config}
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    metadata = {"namespace": SYSTEM, "name": name, "labels": {"argocd.argoproj.io/secret-type": "cluster"}}
+    hub.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+
+
 @contextmanager
-def another_region(bench: Bench, plane: ControlPlane, kubeconfig: Path) -> Iterator[str]:
+def another_region(
+    bench: Bench, plane: ControlPlane, kubeconfig: Path, put: Callable[[ControlPlane, str, Path], None] = put_kubeconfig
+) -> Iterator[str]:
     """A Region for a cluster that others may have Regions for too; gives its name."""
     hub, name = bench.planes[HUB], f"detour-{secrets.token_hex(3)}"
-    put_kubeconfig(hub, name, kubeconfig)
-    reference = {"namespace": SYSTEM, "name": name, "key": "kubeconfig"}
+    put(hub, name, kubeconfig)
+    reference = {"namespace": SYSTEM, "name": name}
     hub.apply(region(name, plane, cluster={"kubeconfigSecretRef": reference, "uid": uid_of(plane)}))
     try:
         yield name
