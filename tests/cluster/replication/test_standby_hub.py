@@ -135,13 +135,13 @@ def test_the_hub_and_the_active_region_are_lost_together(bench: Bench, standby: 
         assert json.loads(command(bench.planes[US], "hub", "status", "-o", "json").stdout)["role"] == "Standby"
         promoted = command(bench.planes[US], "hub", "promote", "--without", EU)
         assert promoted.returncode == 0, promoted.stderr
-        told = time.monotonic()
+        promoted = time.monotonic()
         bench.until(
             lambda: policy(bench, US).get("active") == US and not policy(bench, US).get("operation"),
             "the failover",
             show=standby.tail,
         )
-        print(f"lost to promoted {told - lost:.1f}s, promoted to failed over {time.monotonic() - told:.1f}s")
+        print(f"lost to promoted {promoted - lost:.1f}s, promoted to failed over {time.monotonic() - promoted:.1f}s")
         assert awake(bench, US)
         assert policy(bench, US)["epoch"] == TERM + 1
         claim = bench.planes[US].api.get(EPOCHS)["metadata"]["annotations"]
