@@ -34,6 +34,8 @@ async def test_an_expression_that_is_wrong_is_told_with_its_place_until_it_is_pu
         world.policy(**cel("self + '!'"))
         await world.until(lambda: world.data(US, "one") == {"a": "1!"})
         await world.until(lambda: ready(world)[0] == "True")
+        world.policy(**cel("self + '?'"))
+        await world.until(lambda: world.data(US, "one") == {"a": "1?"})
 
 
 async def test_an_object_for_which_an_expression_fails_does_not_stop_the_others() -> None:
