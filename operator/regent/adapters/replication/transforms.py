@@ -19,8 +19,8 @@ from regent.domain.replication.assign import Place, overlap, places, put
 from regent.domain.replication.model import Transform
 from regent.engine.ports import Clock, Object
 
-MAX_KNOWN = 1000
-"""Expressions of which is remembered what is wrong with them."""
+MAX_KNOWN = 5000
+"""Expressions of which is remembered what is wrong with them: those of the largest policy, and then some."""
 
 
 class Transformations:
