@@ -60,8 +60,9 @@ def test_copies_get_what_expressions_give(bench: Bench) -> None:
     is tried."""
     bench.apply(HUB, deployment("web", f"{OURS}/web:1", tier="web", rank="1"), deployment("api", f"{OURS}/api:1"))
     policy(bench, f"self.replace('{OURS}/', '{THEIRS}/'")
-    bench.until(lambda: bench.condition("Ready").get("reason") == "TransformInvalid", "the fault of the expression")
-    assert "transforms[0].cel[0].expression: line 1, column" in bench.condition("Ready")["message"]
+    where = "transforms[0].cel[0].expression: line 1, column"
+    bench.until(lambda: where in bench.condition("Ready").get("message", ""), "the fault of the expression")
+    assert bench.condition("Ready")["reason"] == "TransformInvalid"
     assert not images(bench, "web")
 
     policy(bench, f"self.replace('{OURS}/', '{THEIRS}/')")
