@@ -31,6 +31,9 @@ WAIT = 2.0
 """Seconds until an answer has to be there. Its processor time is bounded by the process itself; this is for a machine
 that does not let it run."""
 
+CALM_WAIT = 30.0
+"""The same where nobody else waits: for a check, which also waits for the process to start."""
+
 STRIKES = 10
 REST = 600.0
 """A request that has ended the process is refused for REST seconds; STRIKES of them, and all of the transform are."""
@@ -72,7 +75,7 @@ class Sandbox:
         if self._strikes(digest) or self._strikes(blame) >= STRIKES:
             raise UnansweredError("it took too much processor time or memory, and is tried again in some minutes")
         try:
-            return self._ask(data)
+            return self._ask(data, wait=WAIT)
         except FatalError:
             self._strike(digest)
             self._strike(blame)
@@ -80,20 +83,24 @@ class Sandbox:
 
     def check(self, request: dict[str, Any]) -> dict[str, Any]:
         """As `ask`, for what is asked once: nobody is blamed. It may be called in another thread."""
-        return self._ask(json.dumps(request).encode() + b"\n")
+        return self._ask(json.dumps(request).encode() + b"\n", wait=CALM_WAIT)
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
             self._end()
 
-    def _ask(self, data: bytes) -> dict[str, Any]:
-        with self._lock:
+    def _ask(self, data: bytes, *, wait: float) -> dict[str, Any]:
+        if not self._lock.acquire(timeout=wait):
+            raise UnansweredError("the process that evaluates expressions is being started")
+        try:
             process = self._started()
             if not self._ready:
-                self._exchange(process, b"")
+                self._exchange(process, b"", wait)
                 self._ready = True
-            return dict(json.loads(self._exchange(process, data)))
+            return dict(json.loads(self._exchange(process, data, wait)))
+        finally:
+            self._lock.release()
 
     @property
     def pid(self) -> int | None:
@@ -121,10 +128,10 @@ class Sandbox:
                 os.set_blocking(pipe.fileno(), False)
         return self._process
 
-    def _exchange(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
+    def _exchange(self, process: subprocess.Popen[bytes], data: bytes, wait: float) -> bytes:
         """Write a request, if there is one, and read the line that answers it."""
         stdin, stdout = (pipe.fileno() for pipe in _pipes(process))
-        line, deadline = bytearray(), time.monotonic() + WAIT
+        line, deadline = bytearray(), time.monotonic() + wait
         poll = select.poll()
         poll.register(stdout, select.POLLIN)
         if data:
@@ -132,7 +139,7 @@ class Sandbox:
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()
             if left <= 0:
-                self._late()
+                self._late(wait)
             for descriptor, _ in poll.poll(left * 1000):
                 if descriptor == stdin:
                     data = _write(descriptor, data)
@@ -145,11 +152,11 @@ class Sandbox:
                 line += read
         return bytes(line)
 
-    def _late(self) -> NoReturn:
+    def _late(self, wait: float) -> NoReturn:
         if not self._ready:
             raise UnansweredError("the process that evaluates expressions is being started")
         self._end()
-        raise UnansweredError(f"there was no answer within {WAIT:g} s: the machine is too busy")
+        raise UnansweredError(f"there was no answer within {wait:g} s: the machine is too busy")
 
     def _died(self) -> NoReturn:
         was_ready = self._ready

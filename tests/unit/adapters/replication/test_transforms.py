@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -319,6 +321,29 @@ def test_a_process_that_hangs_or_is_killed_is_replaced(
         one(transformations, "self + 1")
     assert one(transformations, "self + 1") == 4
     assert transformations.pid != second
+
+
+async def test_a_check_waits_for_a_process_that_starts_slowly(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Fails when a policy is called wrong because the machine is busy, or when objects wait as long as a check."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    start = f"open({str(gate)!r}).read(); from regent.adapters.replication import cel_worker; cel_worker.main()"
+    monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-I", "-c", start))
+    monkeypatch.setattr(sandbox, "WAIT", 0.1)
+    slow = Transformations(clock=clock)
+    transform = Transform(cel=cel(**{"/spec/replicas": "self + 1"}))
+    checked = asyncio.create_task(slow.problem(transform))
+    await asyncio.sleep(0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is being started"):
+            slow.apply(copy.deepcopy(DEPLOYMENT), transform)
+    await asyncio.to_thread(gate.write_text, "go")
+    assert await checked == ""
+    monkeypatch.setattr(sandbox, "WAIT", 45.0)
+    assert slow.apply(copy.deepcopy(DEPLOYMENT), transform)["spec"]["replicas"] == 4
+    slow.close()
 
 
 def test_the_process_is_bounded_and_ends_with_the_operator(transformations: Transformations) -> None:
