@@ -100,13 +100,6 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
-class StatusModel(ApiModel):
-    """Base of the status of a kind. It has one writer, so the API server need not note an owner of each field of it:
-    that takes a quarter to a third of what a write of it costs there, and a third of the object's size."""
-
-    ATOMIC: ClassVar[bool] = True
-
-
 def _with_extras(node: dict[str, Any], rules: tuple[Rule, ...], extra: Mapping[str, Any]) -> dict[str, Any]:
     if rules:
         node[VALIDATIONS] = [*node.get(VALIDATIONS, []), *(rule.as_schema() for rule in rules)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regent.api.v1alpha1.base import LIST_ATOMIC, ApiModel, StatusModel, list_map
+from regent.api.v1alpha1.base import LIST_ATOMIC, ApiModel, list_map
 from regent.api.v1alpha1.common import (
     Candidate,
     Conditions,
@@ -135,7 +135,7 @@ class HookOutcome(ApiModel):
     time: Time | None = Field(default=None, description="When it answered.")
 
 
-class FailoverStatus(StatusModel):
+class FailoverStatus(ApiModel):
     """How far the run is."""
 
     observed_generation: LongCount | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regent.api.v1alpha1.base import LIST_SET, ApiModel, StatusModel, list_map
+from regent.api.v1alpha1.base import LIST_SET, ApiModel, list_map
 from regent.api.v1alpha1.common import (
     Candidate,
     Conditions,
@@ -127,7 +127,7 @@ class LeftRegion(ApiModel):
     message: Message = Field(default="", description="What it waits for, or what it wrote after it was left.")
 
 
-class FailoverPolicyStatus(StatusModel):
+class FailoverPolicyStatus(ApiModel):
     """Where the application is now."""
 
     observed_generation: LongCount | None = Field(

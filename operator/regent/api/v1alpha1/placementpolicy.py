@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from regent.api.v1alpha1 import cel
-from regent.api.v1alpha1.base import AGE, ApiModel, Column, Resource, Rule, StatusModel, nested
+from regent.api.v1alpha1.base import AGE, ApiModel, Column, Resource, Rule, nested
 from regent.api.v1alpha1.common import (
     ComplianceSet,
     Conditions,
@@ -49,7 +49,7 @@ class PlacementPolicySpec(ApiModel):
     )
 
 
-class PlacementPolicyStatus(StatusModel):
+class PlacementPolicyStatus(ApiModel):
     """What the policy comes to."""
 
     observed_generation: LongCount | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regent.api.v1alpha1.base import ApiModel, StatusModel, list_map
+from regent.api.v1alpha1.base import ApiModel, list_map
 from regent.api.v1alpha1.common import (
     Conditions,
     Count,
@@ -42,7 +42,7 @@ class Vantage(ApiModel):
     last_change_time: Time | None = Field(default=None, description="When the vantage last changed its mind.")
 
 
-class RegionStatus(StatusModel):
+class RegionStatus(ApiModel):
     """What is known of the region."""
 
     observed_generation: LongCount | None = Field(

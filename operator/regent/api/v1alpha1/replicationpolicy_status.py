@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regent.api.v1alpha1.base import LIST_ATOMIC, ApiModel, StatusModel, list_map
+from regent.api.v1alpha1.base import LIST_ATOMIC, ApiModel, list_map
 from regent.api.v1alpha1.common import (
     Conditions,
     Count,
@@ -84,7 +84,7 @@ class Transferred(ApiModel):
     )
 
 
-class ReplicationPolicyStatus(StatusModel):
+class ReplicationPolicyStatus(ApiModel):
     """How far the copies are."""
 
     observed_generation: LongCount | None = Field(
