@@ -20,7 +20,7 @@ pytest_plugins = ["tests.cluster_fixtures"]
 # would end with a warning about it, and warnings are errors here.
 asyncio.set_event_loop(None)
 
-_IN_REAL_TIME = ("tests/e2e/", "tests/cluster/", "tests/contract/", "tests/component/")
+_IN_REAL_TIME = ("tests/e2e/", "tests/cluster/", "tests/contract/", "tests/component/", "tests/chart/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -97,9 +97,20 @@ def wait_in_force(cluster: ControlPlane) -> None:
                 return "fenced off" in error.message
             return False
 
+    def counted() -> bool:
+        with contextlib.closing(user(cluster, "regent", NAMESPACE)) as regent:
+            try:
+                regent.patch(path_of(epochs), {"data": {"default.shop": "1.0.0"}}, dryRun="All")
+            except ApiError as error:
+                return "fenced off" in error.message
+            return False
+
     cluster.api.create("/api/v1/namespaces/default/configmaps", config_map("probe", "2.0.0"))
+    epochs = cluster.api.create(PLACES["ConfigMap"], config_map("regent-epochs", None, **{"default.shop": "2.0.0"}))
     eventually(stamped)
     eventually(guarded)
+    eventually(counted)
+    cluster.api.delete(path_of(epochs))
 
 
 def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:

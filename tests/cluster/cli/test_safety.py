@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from regent.domain.times import parse_rfc3339, rfc3339
 from testbed.scene import eventually, manifests, never
 from tests.cluster.cli.conftest import GROUP, NAMES, Desk, Stage, delete
-from tests.cluster.cli.rules import WAIT, Doors, condition, end_of, ended, health, held, lifted, progressing, put_policy
+from tests.cluster.cli.rules import WAIT, Doors, health, held, lifted, progressing, put_policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(400)]
 
@@ -125,53 +124,6 @@ def test_a_missing_vote_holds_a_failover(desk: Desk) -> None:
     finally:
         delete(desk.stage, desk.path("failoverpolicies", "shop"))
         doors.close()
-
-
-def test_a_cooldown_doubles_holds_and_ends_when_it_is_acknowledged(desk: Desk, places: Places) -> None:
-    """Fails when a Medium trigger acts within it, when the second run in a row does not double it, or when the
-    acknowledgement of an older epoch, or none, ends it."""
-    for name in NAMES:
-        desk.stage.regions[name].load(errors=0, free=90)
-    # What is left within a cooldown is no candidate until it ends: two are left, one serves, one can take over.
-    load = {"load": {"healthBody": {"errorRatePercent": ".errors"}}}
-    spare, home = f"spare-{secrets.token_hex(3)}", desk.stage.regions[NAMES[0]].http_url
-    desk.stage.cluster.apply(manifests.region(spare, endpoint=home, priority=1, **load))
-    names = [*places(load), spare]
-    eventually(lambda: health(desk, spare) == "Healthy", what="the spare region to be healthy", timeout=WAIT)
-    triggers = {"errorRate": {"percent": 10, "for": "500ms"}}
-    put_policy(desk, names, triggers=triggers, safety={"cooldown": "30m"})
-    for number, (name, length) in enumerate(zip(names[:2], (1800, 3600), strict=True), start=1):
-        assert desk.run("region", "drain", name).returncode == 0  # an order does not wait for the cooldown
-        end = end_of(ended(desk, number))
-        # It is told to the second, rounded down.
-        eventually(
-            lambda end=end, length=length: length - 1 <= _cooldown(desk) - end <= length,
-            what=f"a cooldown of {length} s",
-            timeout=WAIT,
-        )
-    assert condition(desk, "CooldownActive")["status"] == "True"
-    desk.stage.regions[NAMES[2]].load(errors=30, free=90)
-    shown = rfc3339(_cooldown(desk))
-    hold = held(desk, "Cooldown", f"cooldown until {shown}", 'Annotate regent.dev/acknowledge="3" to end it')
-    assert "error rate" in hold["message"]
-    _acknowledge(desk, "2")
-    never(lambda: len(desk.runs()) > 2, what="a run on the acknowledgement of an earlier one", during=1.0)
-    _acknowledge(desk, "3")
-    eventually(lambda: desk.active() == names[3], what="the move once it is acknowledged", timeout=WAIT)
-    lifted(desk, "Cooldown")
-    assert ended(desk, 3)["status"]["trigger"] == "ErrorRate"
-    delete(desk.stage, desk.path("failoverpolicies", "shop"))
-    delete(desk.stage, f"{GROUP}/regions/{spare}")
-
-
-def _acknowledge(desk: Desk, epoch: str) -> None:
-    change = {"metadata": {"annotations": {"regent.dev/acknowledge": epoch}}}
-    desk.stage.cluster.api.patch(desk.path("failoverpolicies", "shop"), change)
-
-
-def _cooldown(desk: Desk) -> float:
-    until = desk.get("failoverpolicies", "shop")["status"].get("cooldownUntil")
-    return parse_rfc3339(until) if until else 0.0
 
 
 def test_a_suspended_region_is_neither_left_nor_entered(desk: Desk, places: Places) -> None:

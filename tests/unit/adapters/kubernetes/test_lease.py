@@ -230,7 +230,7 @@ async def test_a_stray_edit_of_the_lease_does_not_cost_the_reign() -> None:
 
 
 async def test_the_number_of_a_term_holds_while_its_lease_is_read_anew() -> None:
-    """A renewal whose answer was lost makes the next one a conflict. A fence of that moment must not be an older one."""
+    """A renewal whose answer was lost makes the next one a conflict. A fence of that moment must be no older one."""
     cluster = FakeCluster()
     way = CutOff(cluster)
     elector = make_elector(way, "a")
