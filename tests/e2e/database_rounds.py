@@ -360,7 +360,8 @@ class _Play:
                     self._source.rebuild(self._to)
                 self._rebuilt = True
                 continue
-            annotation = {"metadata": {"annotations": {"regent.dev/rejoin": row["region"]}}}
+            said = f"{row['region']}@{self._scene.status()['epoch']}"
+            annotation = {"metadata": {"annotations": {"regent.dev/rejoin": said}}}
             self._scene.cluster.api.patch(self._scene.path("failoverpolicies", self._scene.app), annotation)
 
     # -- what has to be true ------------------------------------------------------------------------------------

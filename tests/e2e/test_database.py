@@ -139,8 +139,7 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     source.start_patroni()
     source.wait_role("primary", timeout=60)
     reported(scene, source, "It promoted itself since")
-    annotation = {"metadata": {"annotations": {"regent.dev/rejoin": source.name}}}
-    scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), annotation)
+    change_policy(scene, permission(scene, source))
     never(lambda: source.status("/config")[1].get("standby_cluster"), what="it is told to follow", during=3.0)
     eventually(
         lambda: "remove its data directory" in scene.condition("ActionRequired").get("message", ""),
@@ -198,7 +197,7 @@ def test_a_primary_that_was_cut_off_is_reported_and_follows_when_a_person_allows
     assert metric(scene, operators, "regent_policy_split_brain") == 1
     never(lambda: len(scene.runs()) > before + 1, what="a run between two primaries", during=2.0)
 
-    change_policy(scene, {"metadata": {"annotations": {"regent.dev/rejoin": source.name}}})
+    change_policy(scene, permission(scene, source))
     eventually(lambda: scene.condition("SplitBrainSuspected")["status"] == "False", what="its end", timeout=90)
     # And what was held goes on: the active region is drained.
     scene.wait_run(number=before + 2, timeout=90)
@@ -208,6 +207,11 @@ def test_a_primary_that_was_cut_off_is_reported_and_follows_when_a_person_allows
     order(scene, to, "Enabled")
     eventually(scene.alike, what="both to have the same integers", timeout=60)
     assert not {n for n in source.numbers() if 2_000_000 <= n < 2_000_100}
+
+
+def permission(scene: DatabaseScene, source: Database) -> Json:
+    """A person allows that what the region wrote alone is dropped: this once. It stays on the policy."""
+    return {"metadata": {"annotations": {"regent.dev/rejoin": f"{source.name}@{scene.status()['epoch']}"}}}
 
 
 def change_policy(scene: DatabaseScene, change: Json) -> None:

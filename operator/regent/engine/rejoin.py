@@ -3,7 +3,9 @@
 A run that could not stop its old side writes the region into the policy's `status.rejoin`. When the region answers
 again, what it wrote after it was left decides: nothing, then its steps are demoted and follow the active region;
 something, then that is reported, nothing is overwritten, and a person says whether these writes may go, with the
-annotation `regent.dev/rejoin: <region>`. Regions that are not in the list are never touched.
+annotation `regent.dev/rejoin: <region>@<epoch>`. The epoch is the policy's present one: an annotation that was left
+there, or comes back from Git, allows nothing about what is written after a later failover. Regions that are not in the
+list are never touched.
 
 A region that was demoted, or was taken back, is not in the list, but its machines may start again by themselves. Where
 its database is kept from its promotion, or its agent has held it back, it comes into the list as well.
@@ -102,8 +104,9 @@ class Rejoin:
         try:
             found = [await driver.divergence(region, context.state.active_region) for driver in busy]
             diverged = "; ".join(filter(None, found))
-            if diverged and annotations_of(context.policy).get(REJOIN_ANNOTATION) != region:
-                say = f'annotate the policy with {REJOIN_ANNOTATION}="{region}" to drop these writes'
+            permission = f"{region}@{context.state.epoch}"
+            if diverged and annotations_of(context.policy).get(REJOIN_ANNOTATION) != permission:
+                say = f'annotate the policy with {REJOIN_ANNOTATION}="{permission}" to drop these writes'
                 message = f"{diverged}. Save what you need, then {say}"
                 if not _shown(context.policy, region, message):
                     self._tell(context, "RegionDiverged", f"{region}: {message}")

@@ -55,7 +55,7 @@ async def test_a_region_that_is_held_back_is_reported_and_follows_when_a_person_
     world.steps.diverged[EU] = f"{EU} wrote 96 bytes of WAL"
     await looked(world)
     assert "96 bytes" in world.status()["rejoin"][0]["message"]
-    assert f'regent.dev/rejoin="{EU}"' in world.condition("ActionRequired")["message"]
+    assert f'regent.dev/rejoin="{EU}@{world.status()["epoch"]}"' in world.condition("ActionRequired")["message"]
     assert ("db", EU) in world.steps.held
     world.steps.diverged.clear()
     await looked(world)
