@@ -3,10 +3,13 @@
 # namespaces), and a quiet machine for figures that mean something.
 BENCHES := failover steps idle scale storm database replication
 BENCH_ARGS ?=
+# For bench-replication: how many objects, copied to how many clusters.
+OBJECTS ?= 10000
+TARGETS ?= 2
 
 .PHONY: bench
 bench: $(addprefix bench-,$(BENCHES)) ## Run all benchmarks (about an hour)
 
 .PHONY: $(addprefix bench-,$(BENCHES))
-$(addprefix bench-,$(BENCHES)): bench-%: setup ## Run one: bench-failover, -steps, -idle, -scale, -storm, -database, -replication (BENCH_ARGS=...)
-	@$(BIN)/python -m tests.perf.$*_bench $(BENCH_ARGS)
+$(addprefix bench-,$(BENCHES)): bench-%: setup ## Run one: bench-failover, -steps, -idle, -scale, -storm, -database, -replication (BENCH_ARGS=..., OBJECTS=10000)
+	@$(BIN)/python -m tests.perf.$*_bench $(if $(filter replication,$*),--objects $(OBJECTS) --targets $(TARGETS)) $(BENCH_ARGS)

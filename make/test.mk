@@ -37,10 +37,14 @@ test-crash: setup system-packages tools ## The leader dies at every boundary of 
 	@code=0; REGENT_CRASH=$(CRASH) REGENT_CRASH_ONLY='$(CRASH_ONLY)' $(PYTEST) tests/e2e/crash -k '$(CRASH_KIND)' -n $(WORKERS) --dist loadgroup -p no:cacheprovider -q || code=$$?; \
 	$(BIN)/python -m tests.e2e.crash.report; exit $$code
 
+.PHONY: test-crash-replication
+test-crash-replication: setup tools ## The operator is killed -9 at every write of copying, one-way and in both directions, not only in a sample
+	@REGENT_CRASH=all $(PYTEST) tests/cluster/replication -k crash -p no:cacheprovider -q
+
 ROUNDS ?= 20
 .PHONY: test-database
 test-database: setup system-packages tools patroni ## Random faults on real PostgreSQL: ROUNDS=20, SEED=n to repeat; about 40 s a round
-	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k random -q -s
+	@REGENT_ROUNDS=$(ROUNDS) REGENT_SEED=$(SEED) $(PYTEST) tests/e2e/test_database.py -k "random or died_whole" -q -s
 
 SEEDS ?= 10000
 KIND ?=

@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A slow machine is no reason for a test to fail: what examples cost is not judged, only what they show. A change is
@@ -18,3 +19,26 @@ pytest_plugins = ["tests.cluster_fixtures"]
 # On Python 3.11 looptime asks for the current event loop while it loads, which makes one that nobody closes: the run
 # would end with a warning about it, and warnings are errors here.
 asyncio.set_event_loop(None)
+
+_IN_REAL_TIME = ("tests/e2e/", "tests/cluster/", "tests/contract/", "tests/component/", "tests/chart/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With TEST_RETRY a test in real time is played once more when it fails, and shown as RERUN: see ADR 24.
+
+    A fault that the operators' own logs tell of is none of the machine's and is never played again.
+    """
+    if not os.environ.get("TEST_RETRY"):
+        return
+    for item in items:
+        if item.nodeid.startswith(_IN_REAL_TIME):
+            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=["OperatorFaultError"]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was played again, and why: each is a bug report."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"RERUN {report.nodeid}", sep="-")
+        terminalreporter.write_line(report.longreprtext[-4000:])
+        for title, text in report.sections:
+            terminalreporter.write_line(f"{title}:\n{text[-8000:]}")

@@ -152,6 +152,11 @@ class Admission(Values):
         description="Let nobody claim to be another user in regent.dev/requested-by and regent.dev/approved-by of a "
         "Failover. Without it Regent does not know who asked, and says `unknown`.",
     )
+    placement: bool = Field(
+        default=True,
+        description="Refuse a FailoverPolicy or ReplicationPolicy that names a region which a PlacementPolicy of its "
+        "namespace does not allow. Without it such a policy is taken, says PlacementDenied and does nothing there.",
+    )
     stamp_with: Literal["Auto", "V1", "V1beta1", "Webhook", "None"] = Field(
         default="Auto",
         description="What writes these names in: a MutatingAdmissionPolicy of this version, or a webhook of the "

@@ -33,11 +33,13 @@ from regent.engine.agent.acting import Acting
 from regent.engine.agent.agent import RegionAgent
 from regent.engine.agent.kept_secrets import KeptSecrets
 from regent.engine.agent.memory import NAME, Memory
+from regent.engine.agent.permission import Permission
 from regent.engine.agent.presence import HubPresence
 from regent.engine.policy_secrets import PolicySecrets
 from regent.engine.supervise import Supervisor
 from regent.server import liveness
 from regent.server.operational import Heartbeat, OperationalServer
+from regent.server.permission import permission_route
 
 log = logging.getLogger("regent.agent")
 
@@ -105,12 +107,14 @@ class Agent:
             clock=clock,
             metrics=metrics,
         )
+        permission = Permission(hub=self._hub, agent=self._agent, view=self._agent.view_of, side=self._agent.side_of)
         self._heartbeat = Heartbeat(clock=SystemClock(), metrics=metrics)
         self._server = OperationalServer(
             settings.http_address,
             metrics=metrics,
             live={"event-loop": liveness.event_loop(self._heartbeat), "decisions": self._stuck},
             ready={"agent": self._agent.unready},
+            routes=permission_route(permission.ask),
         )
 
     async def run(self) -> int:

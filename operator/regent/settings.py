@@ -157,6 +157,17 @@ class AdmissionSettings(_Section):
         return self
 
 
+class StandbySettings(_Section):
+    """A hub that follows another one, and can take over from it. See `regent hub promote`."""
+
+    follow: Annotated[str, Field(pattern=r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Name of the Secret in Regent's namespace whose key `kubeconfig` leads to the hub to follow. Empty: this hub
+    follows none. A hub that was promoted acts, whatever stands here."""
+    secrets: bool = False
+    """Copy the Secrets too that Regions and policies there name, in Regent's namespace and in secretNamespaces. Off:
+    bring them here by other means, or a promoted hub reaches no region."""
+
+
 class WatchSettings(_Section):
     """Following the cluster."""
 
@@ -199,6 +210,7 @@ class Settings(_Section):
     failover: FailoverSettings = FailoverSettings()
     egress: EgressSettings = EgressSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    standby: StandbySettings = StandbySettings()
     watch: WatchSettings = WatchSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     log: LogSettings = LogSettings()

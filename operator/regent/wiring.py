@@ -52,6 +52,7 @@ from regent.server.admission import AdmissionServer
 from regent.server.operational import Check, Heartbeat, OperationalServer
 from regent.settings import Settings
 from regent.wiring_failover import FailoverParts
+from regent.wiring_hub import HubParts
 from regent.wiring_replication import ReplicationParts
 
 log = logging.getLogger("regent")
@@ -78,7 +79,6 @@ class Operator:
 
         self._elector = self._make_elector() if settings.leader_election.enabled else None
         self._alone = Alone(self._lease_cluster)
-        self._leadership: Leadership = self._elector or self._alone
         self._recorder = EventRecorder(self._cluster, instance=self._identity, clock=clock, metrics=metrics)
 
         self._store = Store(watch.resource for watch in WATCHED)
@@ -107,6 +107,17 @@ class Operator:
             cluster=self._cluster, namespace=settings.namespace, allowed=settings.secret_namespaces
         )
         self._hub = HubIdentity(cluster=self._cluster, found=self._regions_changed)
+        self._role = HubParts(
+            settings,
+            cluster=self._cluster,
+            store=self._store,
+            identity=self._hub,
+            leadership=self._elector or self._alone,
+            clock=clock,
+            metrics=metrics,
+        )
+        # Whoever writes asks this one: a replica leads only in a hub that acts.
+        self._leadership: Leadership = self._role.leadership
         self._checks = ClusterChecks(
             members=self._members, secrets=region_secrets, clock=clock, changed=self._region_changed
         )
@@ -185,6 +196,7 @@ class Operator:
             await self._members.close()
             await self._failover.close()
             await self._replication.close()
+            await self._role.close()
             for cluster in self._clusters:
                 await cluster.close()
 
@@ -215,6 +227,7 @@ class Operator:
             recorder=self._recorder,
             clock=self._clock,
             hub=lambda: self._hub.uid,
+            stand_back=self._failover.pace.stand_back,
         )
         return {
             FAILOVER_POLICIES: self._failover.reconciler(),
@@ -251,10 +264,10 @@ class Operator:
         add("events", self._recorder.run)
         add("begin", self._begin)
         add("clock", self._clock_check.run)
-        for name, part in (self._failover.parts() | self._replication.parts()).items():
+        for name, part in (self._failover.parts() | self._replication.parts() | self._role.parts()).items():
             add(name, part)
         if self._elector is not None:
-            add("lease", self._elector.run)
+            add("lease", self._elect)
         else:
             add("contact", self._alone.run)
         add("lead", self._lead)
@@ -266,10 +279,17 @@ class Operator:
         log.info("Synced", extra={"objects": sum(self._store.counts().values())})
         await asyncio.Event().wait()
 
+    async def _elect(self) -> None:
+        """Compete for the lease, in a hub that acts: a standby is ready, and takes nothing."""
+        await self._role.guard.may_elect()
+        if self._elector is not None:
+            await self._elector.run()
+
     async def _lead(self) -> None:
-        """Let the workers run once this replica leads and knows the world."""
+        """Let the workers run once this replica leads, in a hub that acts, and knows the world."""
         if self._elector is not None:
             await self._elector.elected()
+        await self._role.guard.may_act()
         await self._store.wait_synced()
         for resource in (FAILOVER_POLICIES, REGIONS, REPLICATION_POLICIES, PLACEMENT_POLICIES):
             # The queue has filled on the standby, but what was visited by nobody may have been asked for late.
@@ -293,7 +313,7 @@ class Operator:
             "probes": liveness.probes(self._tracker),
         }
         if self._elector is not None:
-            checks["lease"] = liveness.lease(self._elector)
+            checks["lease"] = liveness.lease(self._elector, competing=lambda: self._role.guard.electing)
         return checks
 
     def _ready_checks(self) -> dict[str, Check]:

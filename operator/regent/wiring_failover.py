@@ -97,6 +97,10 @@ class FailoverParts:
             clock_off=clock_off,
         )
         PolicyWatch(store=store, tracker=tracker, queue=queue)
+        self.pace = Pace(
+            at_once=settings.reconcile.failovers,
+            wake=lambda key: queue.add(key, priority=Priority.HIGH),
+        )
         self._access = RegionAccess(
             store=store,
             read_reference=lambda region: region_plan(region).facts.cluster,
@@ -202,10 +206,7 @@ class FailoverParts:
             read_run=run_spec,
             clock=clock,
             recorder=recorder,
-            pace=Pace(
-                at_once=self._settings.reconcile.failovers,
-                wake=lambda key: self._queue.add(key, priority=Priority.HIGH),
-            ),
+            pace=self.pace,
             drivers=self._drivers,
             epochs=epochs,
             watch=self._role_watch,

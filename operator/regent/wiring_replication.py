@@ -16,7 +16,7 @@ from regent.adapters.kubernetes.copying import CopyingCluster
 from regent.adapters.kubernetes.member import MemberClusterPool
 from regent.adapters.replication.access import ReplicationAccess
 from regent.adapters.replication.reflector import WatchReflectors
-from regent.adapters.replication.transforms import JsonPatches
+from regent.adapters.replication.transforms import Transformations
 from regent.api.v1alpha1.convert_region import region_plan
 from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
 from regent.engine.ports import Clock, Leadership, Metrics, Recorder
@@ -62,6 +62,7 @@ class ReplicationParts:
         )
         self._access = ReplicationAccess(regions)
         self._reflectors = WatchReflectors(self._access, clock=clock, metrics=metrics, jitter=random.random)
+        self._transforms = Transformations(clock=clock)
         self._tasks = LinkTasks()
         may_write = EpochCheck(
             store=store, epochs=RegionEpochs(members=regions, namespace=settings.namespace)
@@ -69,7 +70,7 @@ class ReplicationParts:
         sessions = Sessions(
             access=self._access,
             reflectors=self._reflectors,
-            transforms=JsonPatches(),
+            transforms=self._transforms,
             tasks=self._tasks,
             may_write=may_write,
             leadership=leadership,
@@ -98,5 +99,6 @@ class ReplicationParts:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._transforms.close()
         await self._access.close()
         await self._hub.close()

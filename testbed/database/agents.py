@@ -25,6 +25,13 @@ from testbed.scene import eventually
 Json = dict[str, Any]
 
 
+def pre_promote(url: str, *, namespace: str, policy: str, step: str = "db") -> str:
+    """The command for Patroni's `postgresql.pre_promote`, as docs/patroni.md gives it."""
+    options = "--fail --silent --show-error --output /dev/null --max-time 5"
+    waiting = "--retry 60 --retry-delay 1 --retry-max-time 60 --retry-connrefused"
+    return f"curl {options} {waiting} {url}/may-promote/{namespace}/{policy}/{step}"
+
+
 class Agents:
     """Context manager: `agents[region]` is a region's agent. None runs before `start`.
 
@@ -66,16 +73,24 @@ class Agents:
         return iter(self._members.values())
 
     def start(self, *, timeout: float = 60.0) -> None:
-        """Start all that do not run, and wait until each says that it guards the policy as it is now."""
+        """Start all that do not run, wait until each says that it guards the policy as it is now, and let the databases
+        ask them before they accept writes."""
         for agent in self:
             agent.start()
         for agent in self:
             self.wait_guarding(agent.region, timeout=timeout)
+            self._hook(agent.region, pre_promote(agent.url, namespace=self._scene.namespace, policy=self._scene.app))
 
     def stop(self) -> None:
-        """Let all take their leave."""
+        """Let all take their leave; the databases ask nobody any more."""
         for agent in self:
+            self._hook(agent.region, None)
             agent.stop()
+
+    def _hook(self, region: str, command: str | None) -> None:
+        database = self._scene.databases[region]
+        if (database.status("/config")[1].get("postgresql") or {}).get("pre_promote") != command:
+            database.configure({"postgresql": {"pre_promote": command}})
 
     def wait_guarding(self, region: str, *, timeout: float = 60.0) -> None:
         """Wait until the region's agent is connected and has told the hub that it guards the scene's policy."""

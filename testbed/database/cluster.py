@@ -23,6 +23,8 @@ from testbed.network import NetworkNamespaces
 from testbed.toolchain import ensure
 from testbed.toolchain.progress import Progress
 
+_BOOT = 180.0
+"""Seconds for a database to be made: 10 on free cores, over a minute where others use them."""
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -43,7 +45,7 @@ class Databases:
     ) -> None:
         self._names = tuple(names)
         self._strangers = tuple(strangers)
-        self._network = network
+        self.network = network
         self._application = application
         self._members: dict[str, Database] = {}
         self._stack = ExitStack()
@@ -90,15 +92,15 @@ class Databases:
         for alone in (first, *(self[name] for name in self._strangers)):
             alone.launch(primary=None)
         # A standby cluster whose source is not there yet gives up after two tries.
-        first.wait_role("primary", progress=progress)
+        first.wait_role("primary", timeout=_BOOT, progress=progress)
         first.prepare()
         for other in others:
             other.launch(primary=first.address)
         for other in others:
-            other.wait_role("standby-leader", progress=progress)
+            other.wait_role("standby-leader", timeout=_BOOT, progress=progress)
             other.wait_streaming()
         for name in self._strangers:
-            self[name].wait_role("primary", progress=progress)
+            self[name].wait_role("primary", timeout=_BOOT, progress=progress)
 
     def _add(self, name: str, directory: Path, programs: Programs, stack: ExitStack) -> None:
         layout = Layout(directory / name)
@@ -106,7 +108,7 @@ class Databases:
         shutil.chown(layout.directory, USER, USER)
         database = Database(
             name,
-            namespace=self._network.get(name) or self._network.add(name),
+            namespace=self.network.get(name) or self.network.add(name),
             layout=layout,
             scope=f"{self._application}-{name}",
             secrets=self.secrets,

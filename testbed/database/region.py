@@ -147,6 +147,22 @@ class Database:
         self._wait(lambda: not self._postmasters(), what="die", timeout=10.0)
         return at
 
+    def power_off(self) -> float:
+        """SIGKILL everything of the region but its agent, etcd too: nothing is left that could be asked."""
+        at = self.kill()
+        for process in (self._app, self._etcd):
+            if process is not None:
+                process.kill()
+                stop(process)
+        return at
+
+    def power_on(self) -> float:
+        """Start everything at once, as machines do that boot, after `power_off`. Nobody tells it what became of the
+        other region: its own configuration store knows it as the primary."""
+        self._etcd = self._spawn(etcd_command(self._programs.etcd, self.layout), log="etcd")
+        self._start_app()
+        return self.start_patroni()
+
     def kill_patroni(self) -> float:
         """SIGKILL Patroni alone."""
         if self._patroni is not None:
@@ -216,6 +232,13 @@ class Database:
         return self._run_as_postgres(
             [psql, "-h", str(self.layout.socket), "-d", "postgres", "-XAtqc", statement], own_namespace=False
         ).strip()
+
+    def accepts_writes(self) -> bool:
+        """Whether PostgreSQL is up and out of recovery, by its own word; a region that is dead accepts none."""
+        try:
+            return self.query("SELECT pg_is_in_recovery()") == "f"
+        except DatabaseError:
+            return False
 
     def numbers(self) -> set[int]:
         """The integers that this region's database has now."""

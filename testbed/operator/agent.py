@@ -21,7 +21,8 @@ Json = dict[str, Any]
 SYSTEM = "regent-system"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _CHART = _REPOSITORY / "charts" / "regent-agent"
-_NOT_RUN = frozenset({"Deployment", "PodDisruptionBudget"})
+_PORT = 8091
+_NOT_RUN = frozenset({"Deployment", "PodDisruptionBudget", "Service"})
 """There is no kubelet: the pods are the processes of this module."""
 
 
@@ -62,9 +63,14 @@ class AgentProcess:
         self._namespace = namespace
         self._arguments = ["--region", region, "--kubeconfig", str(own), "--hub-kubeconfig", str(hub)]
         self._arguments += ["--fence-after", f"{fence_after:.0f}s", "--demotion-limit", f"{demotion_limit:g}s"]
-        self._arguments += ["--http-address", "127.0.0.1:8091", "--log-format", "text"]
+        self._arguments += ["--http-address", f"127.0.0.1:{_PORT}", "--log-format", "text"]
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0
+
+    @property
+    def url(self) -> str:
+        """Its HTTP endpoint, as reached from inside the region."""
+        return f"http://127.0.0.1:{_PORT}"
 
     @property
     def running(self) -> bool:

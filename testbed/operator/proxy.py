@@ -13,9 +13,11 @@ import re
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -118,8 +120,12 @@ class ApiProxy:
         self.look: Look = look or (lambda _write, _moment: None)
         self._counts = counts
         self.faults: Faults = faults or NoFaults()
+        self.ahead = 0.0
+        """By how many seconds the API server's clock seems to be ahead, as its answers tell."""
         self.hold: Hold | None = None
         """The request to catch; may be set at any time."""
+        self.ahead = 0.0
+        """Seconds by which the API server's clock seems to be ahead: it tells the time with every answer."""
         self._stack = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
@@ -206,6 +212,8 @@ class ApiProxy:
         url = f"{self._access.server}{request.rel_url.raw_path_qs}"
         async with self._out.request(request.method, url, headers=headers, data=body or None) as answer:
             passed = {key: value for key, value in answer.headers.items() if key.lower() not in _NOT_PASSED}
+            if self.ahead:
+                passed["Date"] = formatdate(time.time() + self.ahead, usegmt=True)
             if write is not None:
                 content = await answer.read()
                 self.answers.append(Answer(write, answer.status, request.headers.get("User-Agent", "")))

@@ -195,14 +195,18 @@ class Scene:
     # -- waiting ------------------------------------------------------------------------------------------------
 
     def wait_adopted(self, *, timeout: float = 20.0) -> Json:
-        """Wait until the policy is adopted, its weights stand and its targets are proved; gives its status."""
+        """Wait until the policy is adopted, its weights stand and its targets are proved; gives its status.
+
+        Every region is known by then: a region killed while another is not known yet would go to the third.
+        """
 
         def settled() -> Json | None:
             status = self.status()
             targets = status.get("targets") or []
             good = bool(targets) and all(row["verification"] in ("Verified", "AcceptedOnly") for row in targets)
             calm = status.get("phase") in ("Steady", "Cooldown", "Suspended")
-            return status if status.get("epoch") and good and calm else None
+            known = all(self.health(name) not in ("", "Unknown") for name in self.names)
+            return status if status.get("epoch") and good and calm and known else None
 
         try:
             return eventually(settled, what="the policy to be adopted", timeout=timeout) or {}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -95,9 +97,20 @@ def wait_in_force(cluster: ControlPlane) -> None:
                 return "fenced off" in error.message
             return False
 
+    def counted() -> bool:
+        with contextlib.closing(user(cluster, "regent", NAMESPACE)) as regent:
+            try:
+                regent.patch(path_of(epochs), {"data": {"default.shop": "1.0.0"}}, dryRun="All")
+            except ApiError as error:
+                return "fenced off" in error.message
+            return False
+
     cluster.api.create("/api/v1/namespaces/default/configmaps", config_map("probe", "2.0.0"))
+    epochs = cluster.api.create(PLACES["ConfigMap"], config_map("regent-epochs", None, **{"default.shop": "2.0.0"}))
     eventually(stamped)
     eventually(guarded)
+    eventually(counted)
+    cluster.api.delete(path_of(epochs))
 
 
 def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
@@ -166,6 +179,64 @@ def failover(name: str, *, annotations: dict[str, str] | None = None, **spec: An
         "metadata": {"name": name, "namespace": "default", "annotations": annotations or {}},
         "spec": {"policyRef": {"name": "shop"}, "from": "a", **spec},
     }
+
+
+PATHS = {
+    kind: f"/apis/regent.dev/v1alpha1/namespaces/default/{plural}"
+    for kind, plural in (
+        ("FailoverPolicy", "failoverpolicies"),
+        ("ReplicationPolicy", "replicationpolicies"),
+        ("PlacementPolicy", "placementpolicies"),
+    )
+}
+
+
+def failover_policy(*regions: str, name: str = "shop") -> dict[str, Any]:
+    spec = {"regions": [{"name": region} for region in regions]}
+    return {"apiVersion": "regent.dev/v1alpha1", "kind": "FailoverPolicy", "metadata": {"name": name}, "spec": spec}
+
+
+def copies(source: str, *targets: str, **spec: Any) -> dict[str, Any]:
+    """A ReplicationPolicy; without a source it follows a FailoverPolicy."""
+    given = {
+        "source": {"region": source} if source else {"followPolicy": "shop"},
+        "targets": [{"region": region, "namespace": "copies"} for region in targets],
+        "resources": [{"category": "Config"}],
+        **spec,
+    }
+    return {"apiVersion": "regent.dev/v1alpha1", "kind": "ReplicationPolicy", "metadata": {}, "spec": given}
+
+
+def expression(operator: str, *values: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": "k", "operator": operator, **({"values": list(values)} if values else {})}]}
+
+
+def place(cluster: ControlPlane, rule: dict[str, Any]) -> None:
+    """Make this the only PlacementPolicy that selects anything here, and wait until the API server judges by it."""
+    clear(cluster)
+    mark = {"canary": secrets.token_hex(4)}
+    canary = {"selector": {"matchLabels": mark}, "allowedRegions": ["nowhere"]}
+    for name, spec in (("home", rule), ("canary", canary)):
+        kind = {"apiVersion": "regent.dev/v1alpha1", "kind": "PlacementPolicy"}
+        cluster.api.create(PATHS["PlacementPolicy"], {**kind, "metadata": {"name": name}, "spec": spec})
+    marked = failover_policy("eu")
+    marked["metadata"]["labels"] = mark
+    # The one is made after the other, and both come by one watch.
+    eventually(lambda: not taken(cluster, marked), within=60)
+
+
+def clear(cluster: ControlPlane) -> None:
+    for item in cluster.api.get(PATHS["PlacementPolicy"])["items"]:
+        cluster.api.delete(f"{PATHS['PlacementPolicy']}/{item['metadata']['name']}")
+
+
+def taken(cluster: ControlPlane, obj: dict[str, Any]) -> bool:
+    try:
+        cluster.api.create(f"{PATHS[obj['kind']]}?dryRun=All", obj)
+    except ApiError as error:
+        assert "PlacementDenied" in error.message
+        return False
+    return True
 
 
 def annotate(client: ApiClient, path: str, **values: str | None) -> dict[str, Any]:
@@ -418,6 +489,78 @@ def test_a_webhook_that_does_not_answer_keeps_nobody_from_making_a_run(hooked: C
     hooked.api.patch(path, {"webhooks": hooks})
 
 
+ALLOWED = {"allowedRegions": ["eu", "fr"]}
+PERSONAL = {"selector": {"matchLabels": {"data": "personal"}}}
+PLACED = [
+    ("one of its regions is not allowed", ALLOWED, {}, failover_policy("eu", "us"), "us is not in spec.allowedRegions"),
+    ("all are", ALLOWED, {}, failover_policy("eu", "fr"), ""),
+    ("a target is not", ALLOWED, {}, copies("eu", "fr", "us"), "us is not in spec.allowedRegions of PlacementPolicy"),
+    ("what is elsewhere may be fetched home", ALLOWED, {}, copies("us", "fr"), ""),
+    ("but not with both directions", ALLOWED, {}, copies("us", "fr", direction="Bidirectional"), "us is not in"),
+    ("it is rather there than elsewhere", {**ALLOWED, "locality": "Region"}, {}, failover_policy("us"), ""),
+    ("others are meant", {**ALLOWED, **PERSONAL}, {"data": "public"}, failover_policy("us"), ""),
+    ("it is meant", {**ALLOWED, **PERSONAL}, {"data": "personal"}, failover_policy("us"), "out of spec.regions"),
+    *(
+        (f"{operator} {values} of {labels}", {**ALLOWED, "selector": expression(operator, *values)}, labels,
+         copies("eu", "us"), "us is not in" if meant else "")
+        for operator, values, labels, meant in (
+            ("In", ("a", "b"), {"k": "b"}, True), ("In", ("a",), {"k": "b"}, False), ("In", ("a",), {}, False),
+            ("NotIn", ("a",), {"k": "a"}, False), ("NotIn", ("a",), {}, True), ("Exists", (), {"k": "x"}, True),
+            ("Exists", (), {}, False), ("DoesNotExist", (), {}, True), ("DoesNotExist", (), {"k": "x"}, False),
+        )
+    ),
+    ("nothing may be copied", {"crossRegionTransfer": "Denied"}, {}, copies("eu", "us"), "this copies from eu to us"),
+    ("whoever is the source", {"crossRegionTransfer": "Denied"}, {}, copies("", "eu", "us"), "copies to eu, to us"),
+    ("within a region", {"crossRegionTransfer": "Denied"}, {}, copies("eu", "eu"), ""),
+    ("roles may move", {"crossRegionTransfer": "Denied"}, {}, failover_policy("eu", "us"), ""),
+    ("labels of Regions are not known here", {"compliance": ["GDPR"]}, {}, failover_policy("us"), ""),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def placed(cluster: ControlPlane) -> ControlPlane:
+    """The API server once it looks PlacementPolicies up."""
+    place(cluster, ALLOWED)
+    return cluster
+
+
+@pytest.mark.parametrize(("what", "rule", "labels", "policy", "refusal"), PLACED, ids=[case[0] for case in PLACED])
+def test_placement_binds_what_is_written(  # noqa: PLR0917
+    placed: ControlPlane, what: str, rule: dict[str, Any], labels: dict[str, str], policy: dict[str, Any], refusal: str
+) -> None:
+    """Each is judged as the operator judges it, by labels and by regions; what only it can know is let through."""
+    place(placed, rule)
+    obj, path = {**policy, "metadata": {"name": "shop", "labels": labels}}, f"{PATHS[policy['kind']]}?dryRun=All"
+    if not refusal:
+        placed.api.create(path, obj)
+        return
+    with pytest.raises(ApiError, match=re.escape(refusal)) as refused_:
+        placed.api.create(path, obj)
+    assert refused_.value.status == 403, what
+
+
+def test_what_was_there_before_the_rule_can_be_changed(placed: ControlPlane, regent: ApiClient) -> None:
+    """Fails when a rule that came later stands in the way of suspending a policy, or of the operator."""
+    clear(placed)
+    path = f"{PATHS['FailoverPolicy']}/shop"
+    eventually(lambda: taken(placed, failover_policy("us")))
+    placed.api.create(PATHS["FailoverPolicy"], failover_policy("eu", "us"))
+    try:
+        place(placed, ALLOWED)
+        assert not taken(placed, failover_policy("eu", "us", name="other"))
+        assert placed.api.patch(path, {"spec": {"suspend": True}})["spec"]["suspend"] is True
+        more = {"spec": {"regions": [{"name": name} for name in ("eu", "us", "ap")]}}
+        with pytest.raises(ApiError, match="PlacementDenied: ap is not in"):
+            placed.api.patch(path, more)
+        placed.api.patch(path, {"spec": {"regions": [{"name": "eu"}]}})
+        with pytest.raises(ApiError, match="PlacementDenied: us is not in"):
+            placed.api.patch(path, {"spec": {"regions": [{"name": "eu"}, {"name": "us"}]}})
+        assert regent.patch(path, more)["spec"]["regions"][2]["name"] == "ap"
+    finally:
+        placed.api.delete(path)
+        clear(placed)
+
+
 @pytest.mark.parametrize(
     ("values", "versions"),
     [
@@ -434,7 +577,8 @@ def test_the_version_that_stamps(values: dict[str, Any], versions: set[str]) -> 
 
 
 def test_they_can_be_left_out() -> None:
-    kinds = {obj["kind"] for obj in render_chart({"admission.fence": False, "admission.requester": False})}
+    without = {f"admission.{name}": False for name in ("fence", "requester", "placement")}
+    kinds = {obj["kind"] for obj in render_chart(without)}
     assert not any(kind.startswith(POLICIES) for kind in kinds)
 
 

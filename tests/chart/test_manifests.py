@@ -49,7 +49,7 @@ def test_the_component_adds_the_stamp_also_in_another_namespace(tmp_path: Path) 
     objects = kustomize(str(tmp_path / "deploy" / "mine"))
     assert {obj["metadata"]["name"] for obj in objects if obj["kind"].startswith("Mutating")} == {"regent-requester"}
     policies = [obj for obj in objects if obj["kind"].endswith("AdmissionPolicy")]
-    assert len(policies) == 4
+    assert len(policies) == 5
     for policy in policies:
         condition = policy["spec"]["matchConditions"][0]["expression"]
         assert "'system:serviceaccount:elsewhere:regent'" in condition, policy["metadata"]["name"]

@@ -10,6 +10,7 @@ import yaml
 from cryptography import x509
 
 from regent.adapters.kubernetes.rbac import operator_rules
+from regent.adapters.kubernetes.standby_rules import standby_rules
 from regent.adapters.promotion.rules import step_rules
 from regent.adapters.replication.rules import category_rules
 from regent.api.v1alpha1.schema import custom_resource_definitions
@@ -136,6 +137,23 @@ def test_secret_namespaces_get_a_role_each() -> None:
     assert places == {(kind, namespace) for kind in ("Role", "RoleBinding") for namespace in ("tls", "keys")}
     role = next(obj for obj in named if obj["kind"] == "Role")
     assert role["rules"] == operator_rules()["secretNamespaces"]
+
+
+def test_only_a_standby_hub_may_write_what_it_copies(objects: list[dict[str, Any]]) -> None:
+    assert not [obj for obj in objects if obj["metadata"]["name"].endswith("-standby")]
+    follows = {"standby": {"follow": "active-hub"}, "secretNamespaces": ["tls"]}
+    found = [
+        obj
+        for obj in render_chart({"settings": follows})
+        if obj["metadata"]["name"] == "regent-standby" and "rules" in obj
+    ]
+    assert [(obj["kind"], obj["rules"]) for obj in found] == [("ClusterRole", standby_rules()["standby"])]
+    follows["standby"] = {"follow": "active-hub", "secrets": True}
+    named = [obj for obj in render_chart({"settings": follows}) if obj["metadata"]["name"] == "regent-standby"]
+    roles = {obj["metadata"]["namespace"]: obj["rules"] for obj in named if obj["kind"] == "Role"}
+    assert roles == dict.fromkeys(("regent-system", "tls"), standby_rules()["standbySecrets"])
+    bound = [obj["subjects"] for obj in named if obj["kind"].endswith("Binding")]
+    assert bound == [[{"kind": "ServiceAccount", "name": "regent", "namespace": "regent-system"}]] * 3
 
 
 def test_the_lease_may_have_another_name() -> None:

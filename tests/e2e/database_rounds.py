@@ -30,6 +30,8 @@ PATIENCE = 90.0
 """Seconds for everything that has to come about: a machine may have far more to do than it has cores for."""
 SMALLEST = 100
 """Bytes of WAL that an insert and its commit take at the least."""
+SHOWN = 5.0
+"""Seconds without an agent after which a region that came back must be shown as held back."""
 ROOM = 10**8
 """Integers for one round; each of its clients has a part of them."""
 
@@ -43,6 +45,7 @@ class Fault(Enum):
     HIDE = "region hidden from hub and gateway, not from its standby"
     BLIP = "region cut for a moment"
     DIE = "database killed, its region's agent lives"
+    RETURN = "region killed whole, comes back by itself"
 
 
 class Guard(Enum):
@@ -75,6 +78,8 @@ class Round:
     """How long the leader is cut."""
     blip: float = 0.0
     """How long the region is cut, where that ends by itself."""
+    late: float = 0.0
+    """How much later than its database a returning region's agent starts; negative: it comes first."""
 
     @property
     def needs_person(self) -> bool:
@@ -86,6 +91,8 @@ class Round:
         text = f"round {self.number}: {self.fault.value}, {self.guard.value}"
         if self.fault is Fault.BLIP:
             text += f" ({self.blip:.2f} s)"
+        if self.fault is Fault.RETURN:
+            text += f" (agent {self.late:+.2f} s)"
         if self.trouble is not Trouble.NONE:
             text += f", {self.trouble.value} {self.after:+.2f} s"
         return text + (f" for {self.lasting:.2f} s" if self.trouble is Trouble.CUT else "")
@@ -95,6 +102,7 @@ def draw(random: Random, count: int) -> list[Round]:
     """`count` rounds. The first three are one of each sort: planned, guarded by agents, and by nobody."""
     alone = [(fault, guard) for fault in (Fault.CUT, Fault.KILL) for guard in (Guard.POLICY, Guard.PERSON)]
     guarded = [(fault, Guard.AGENTS) for fault in (Fault.KILL, Fault.CUT, Fault.HIDE, Fault.BLIP)]
+    guarded += [(Fault.RETURN, Guard.AGENTS)] * 2
     planned = (Fault.SWITCHOVER, Guard.AGENTS)
     first = [planned, random.choice(guarded), random.choice(alone)]
     random.shuffle(first)
@@ -113,6 +121,7 @@ def _round(random: Random, number: int, fault: Fault, guard: Guard) -> Round:
         after=round(random.uniform(-0.5, 4.0), 2),
         lasting=round(random.uniform(0.5, 8.0), 2),
         blip=round(random.uniform(0.3, 12.0), 2),
+        late=round(random.uniform(-3.0, 8.0), 2),
     )
 
 
@@ -208,6 +217,7 @@ class _Play:
         self._began = 0.0
         self._reports: list[str] = []
         self._rebuilt = False
+        self._returned = float("inf")
 
     def play(self) -> str:
         first = self._item.number * ROOM
@@ -255,6 +265,9 @@ class _Play:
                     to=self._to.name,
                 )
             )
+        elif item.fault is Fault.RETURN:
+            self._agents[source.name].kill()
+            source.power_off()
         elif item.fault in (Fault.KILL, Fault.DIE):
             if item.fault is Fault.KILL:
                 self._agents[source.name].kill()
@@ -295,13 +308,30 @@ class _Play:
         if alone:
             # What it writes from here on would be in the report or not, as it comes.
             neighbour.stop()
-        if item.fault not in (Fault.KILL, Fault.DIE):
+        if item.fault is Fault.RETURN:
+            # Nobody tells it anything: its own configuration store says that it is the primary.
+            self._returned = time.monotonic()
+            agent = self._agents[source.name]
+            first, second = (agent.start, source.power_on) if item.late < 0 else (source.power_on, agent.start)
+            first()
+            time.sleep(abs(item.late))
+            if item.late > SHOWN:
+                eventually(self._shown, what="the region to be shown as held back", timeout=PATIENCE)
+            second()
+        elif item.fault not in (Fault.KILL, Fault.DIE):
             source.namespace.heal()
         elif alone:
             source.start_patroni()  # it takes itself for the primary, as its own configuration store says
         else:
             source.rejoin(self._to)
             self._agents[source.name].start()
+
+    def _shown(self) -> bool:
+        """Whether the status says that the region is back, and why it is no primary."""
+        rows = self._scene.status().get("rejoin") or []
+        return any(
+            row["region"] == self._source.name and "kept from becoming a primary" in row["message"] for row in rows
+        )
 
     def _calm(self) -> bool:
         """Everything is over, one region is primary, the other one follows, and nothing is left to be said."""
@@ -330,7 +360,8 @@ class _Play:
                     self._source.rebuild(self._to)
                 self._rebuilt = True
                 continue
-            annotation = {"metadata": {"annotations": {"regent.dev/rejoin": row["region"]}}}
+            said = f"{row['region']}@{self._scene.status()['epoch']}"
+            annotation = {"metadata": {"annotations": {"regent.dev/rejoin": said}}}
             self._scene.cluster.api.patch(self._scene.path("failoverpolicies", self._scene.app), annotation)
 
     # -- what has to be true ------------------------------------------------------------------------------------
@@ -351,6 +382,8 @@ class _Play:
             assert lost + isolated == [], f"{item}: {_told(runs)}"
             self._rounds.planned_pauses.append(client.pause(since=self._began - 1.0))
         self._claim_bounded(lost, bounds, runs)
+        beside = neighbours[self._source.name].since(self._returned).acknowledged
+        assert not beside, f"{item}: a region that came back took {len(beside)} writes: {beside[:5]}"
         if item.guard is Guard.AGENTS:
             self._claim_bounded(isolated, bounds, runs)
             accepted = [write for writes in (client, *neighbours.values()) for write in writes.acknowledged]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from testbed.controlplane import ApiError
 from testbed.operator import OperatorReplicas
 from testbed.scene import Scene, eventually, failover, never
 from tests.e2e.claims import claim_policy
@@ -27,9 +28,18 @@ def _travelled(scene: Scene) -> str:
 
 def _wipe(scene: Scene) -> None:
     path = scene.path("failoverpolicies", scene.app)
-    policy = scene.cluster.api.get(path)
-    policy["status"] = {}
-    scene.cluster.api.request("PUT", f"{path}/status", policy)
+
+    def wiped() -> bool:
+        policy = scene.cluster.api.get(path)
+        policy["status"] = {}
+        try:
+            scene.cluster.api.request("PUT", f"{path}/status", policy)
+        except ApiError as error:
+            assert error.status == 409, error  # the operator wrote in between
+            return False
+        return True
+
+    eventually(wiped, what="the status to be wiped", timeout=10)
 
 
 def test_a_wiped_status_is_adopted_from_what_is_there(scene: Scene) -> None:

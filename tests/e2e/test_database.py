@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -18,7 +20,7 @@ from testbed.operator import OperatorReplicas, Restart
 from testbed.operator.link import Link
 from testbed.scene import eventually, failover, never
 from tests.e2e.conftest import Stage, claim_logs
-from tests.e2e.database_rounds import Rounds, bound_of, draw
+from tests.e2e.database_rounds import SHOWN, Fault, Round, Rounds, bound_of, draw
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -137,8 +139,7 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     source.start_patroni()
     source.wait_role("primary", timeout=60)
     reported(scene, source, "It promoted itself since")
-    annotation = {"metadata": {"annotations": {"regent.dev/rejoin": source.name}}}
-    scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), annotation)
+    change_policy(scene, permission(scene, source))
     never(lambda: source.status("/config")[1].get("standby_cluster"), what="it is told to follow", during=3.0)
     eventually(
         lambda: "remove its data directory" in scene.condition("ActionRequired").get("message", ""),
@@ -149,8 +150,35 @@ def test_a_dead_primary_is_replaced_and_the_loss_is_within_what_was_told(scene: 
     rejoined(scene, source)
 
 
-def test_a_primary_that_was_cut_off_is_reported_and_follows_when_a_person_allows_it(scene: DatabaseScene) -> None:
-    source = scene.primary()
+def test_a_standby_that_is_behind_takes_over_once_it_has_caught_up(
+    scene: DatabaseScene, operators: OperatorReplicas
+) -> None:
+    """Fails when a lag is not seen, or does not hold a run that could lose writes, and when its end is not noticed."""
+    source, to = scene.primary(), next(item for item in scene.databases if item is not scene.primary())
+    settled(scene)
+    change_policy(scene, {"spec": {"safety": {"maxReplicationLag": "2s"}}})
+    before = len(scene.runs())
+    with scene.writer(first=3_000_000) as writer:
+        writer.wait_acknowledged_by(source.name, timeout=20)
+        to.namespace.drop(source=source.address)
+        eventually(lambda: "ReplicationLag" in reasons(scene, to.name), what="the lag to be seen", timeout=60)
+        order(scene, source, "Drained")
+        told = held(scene, operators, "NoCandidate", f"{to.name}: ReplicationLag (", "safety.maxReplicationLag is 2s")
+        assert "by the promotion steps" in told
+        never(lambda: len(scene.runs()) > before, what="a run", during=1.0)
+        to.namespace.heal()
+        writer.wait_acknowledged_by(to.name, timeout=90)
+    scene.wait_run(number=before + 1, timeout=60)
+    assert scene.primary() is to
+    assert writer.writes().lost(to.numbers()) == []
+    order(scene, source, "Enabled")
+    change_policy(scene, {"spec": {"safety": {"maxReplicationLag": "30s"}}})
+
+
+def test_a_primary_that_was_cut_off_is_reported_and_follows_when_a_person_allows_it(
+    scene: DatabaseScene, operators: OperatorReplicas
+) -> None:
+    source, to = scene.primary(), next(item for item in scene.databases if item is not scene.primary())
     settled(scene)
     before = len(scene.runs())
     source.namespace.cut()
@@ -159,10 +187,61 @@ def test_a_primary_that_was_cut_off_is_reported_and_follows_when_a_person_allows
     source.namespace.heal()
     row = reported(scene, source, "they are undone when it follows")
     assert int(row["message"].split(" wrote ")[1].split()[0]) > 100 * 100, row
-    annotation = {"metadata": {"annotations": {"regent.dev/rejoin": source.name}}}
-    scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), annotation)
-    rejoined(scene, source)
+
+    # Two primaries: nothing begins by itself, also no order of a person's, until there is one again.
+    suspected = f"step db is active in {' and '.join(sorted([source.name, to.name]))}"
+    order(scene, to, "Drained")
+    told = held(scene, operators, "SplitBrainSuspected", suspected, "demote the other one by hand")
+    assert "No run starts by itself while this lasts" in told
+    assert scene.condition("SplitBrainSuspected")["status"] == "True"
+    assert metric(scene, operators, "regent_policy_split_brain") == 1
+    never(lambda: len(scene.runs()) > before + 1, what="a run between two primaries", during=2.0)
+
+    change_policy(scene, permission(scene, source))
+    eventually(lambda: scene.condition("SplitBrainSuspected")["status"] == "False", what="its end", timeout=90)
+    # And what was held goes on: the active region is drained.
+    scene.wait_run(number=before + 2, timeout=90)
+    assert scene.primary() is source
+    assert not scene.status().get("rejoin")
+    assert metric(scene, operators, "regent_policy_split_brain") == 0
+    order(scene, to, "Enabled")
+    eventually(scene.alike, what="both to have the same integers", timeout=60)
     assert not {n for n in source.numbers() if 2_000_000 <= n < 2_000_100}
+
+
+def permission(scene: DatabaseScene, source: Database) -> Json:
+    """A person allows that what the region wrote alone is dropped: this once. It stays on the policy."""
+    return {"metadata": {"annotations": {"regent.dev/rejoin": f"{source.name}@{scene.status()['epoch']}"}}}
+
+
+def change_policy(scene: DatabaseScene, change: Json) -> None:
+    scene.cluster.api.patch(scene.path("failoverpolicies", scene.app), change)
+
+
+def order(scene: DatabaseScene, database: Database, state: str) -> None:
+    scene.cluster.api.patch(f"/apis/regent.dev/v1alpha1/regions/{database.name}", {"spec": {"adminState": state}})
+
+
+def reasons(scene: DatabaseScene, region: str) -> list[str]:
+    rows = scene.status().get("candidates") or []
+    return next((list(row.get("reasons") or ()) for row in rows if row["region"] == region), [])
+
+
+def metric(scene: DatabaseScene, operators: OperatorReplicas, name: str, **labels: str) -> float:
+    return operators.leader(timeout=60).metric(name, namespace=scene.namespace, policy=scene.app, **labels)
+
+
+def held(scene: DatabaseScene, operators: OperatorReplicas, reason: str, *said: str) -> str:
+    """What the screen says, once the rule holds the policy back as condition and as metric, with all of `said`."""
+    eventually(lambda: scene.condition("Progressing").get("reason") == reason, what=f"the hold {reason}", timeout=60)
+    eventually(lambda: metric(scene, operators, "regent_policy_held", reason=reason) == 1, what="metric", timeout=60)
+    command = ["--kubeconfig", str(scene.cluster.kubeconfig), "status", scene.app, "-n", scene.namespace]
+    done = subprocess.run(
+        [sys.executable, "-m", "regent", *command], capture_output=True, text=True, timeout=90, check=True
+    )
+    told = " ".join(done.stdout.split())
+    assert [text for text in said if text not in told] == [], done.stdout
+    return told
 
 
 def settled(scene: DatabaseScene) -> None:
@@ -189,6 +268,22 @@ def rejoined(scene: DatabaseScene, source: Database) -> None:
     eventually(lambda: not scene.status().get("rejoin"), what="the region to be taken back", timeout=60)
     # Streaming for a moment proves nothing: a standby of another history streams for a moment, too.
     eventually(scene.alike, what="it to have what the new primary has", timeout=60)
+
+
+@pytest.mark.skipif("REGENT_ROUNDS" not in os.environ, reason="a round of a minute: make test-database plays it")
+@pytest.mark.timeout(420)
+def test_a_region_that_died_whole_and_comes_back_by_itself_takes_no_write(
+    scene: DatabaseScene, agents: Agents, operators: OperatorReplicas, links: list[Link]
+) -> None:
+    """Database, Patroni, its configuration store and its agent are killed, the other region is promoted, and all of it
+    is started again, the agent last. Fails when the database does not ask before it promotes itself, when it is let,
+    or when nobody makes it a standby afterwards."""
+    rounds = Rounds(scene, agents=agents, operators=operators, links=links)
+    item = Round(number=90, fault=Fault.RETURN, late=SHOWN + 1.0)
+    try:
+        print(rounds.play(item))
+    except (AssertionError, OSError, RuntimeError) as error:
+        raise AssertionError(f"{error}\n{rounds.situation()}") from error
 
 
 @pytest.mark.timeout(180 + 240 * ROUNDS)

@@ -145,7 +145,7 @@ class FakeCluster:
         return [
             clone(obj)
             for (of, _), obj in sorted(self._objects.get(resource, {}).items())
-            if namespace in ("", of) and _matches(label_selector, obj["metadata"].get("labels", {}))
+            if namespace in ("", of) and matches(label_selector, obj["metadata"].get("labels", {}))
         ]
 
     async def create(self, resource: Resource, obj: Object) -> Object:
@@ -305,7 +305,8 @@ def _comparable(obj: Object) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def _matches(selector: str, labels: dict[str, str]) -> bool:
+def matches(selector: str, labels: dict[str, str]) -> bool:
+    """Whether labels fit a selector's text, of equalities and names of labels only."""
     for term in filter(None, selector.split(",")):
         name, equals, value = term.partition("=")
         if name not in labels or (equals and labels[name] != value.lstrip("=")):

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from regent.adapters.kubernetes.copying import Event
+from regent.adapters.kubernetes.copying import Event, View
 from regent.adapters.replication.reflector import WatchReflectors
-from regent.adapters.replication.transforms import JsonPatches
+from regent.adapters.replication.transforms import Transformations
 from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
 from regent.domain.errors import ClusterError, ConflictError, NotFoundError
 from regent.domain.replication.model import Link as Way
@@ -29,7 +29,7 @@ from regent.engine.status import StatusWriter
 from regent.engine.store import Store
 from tests.fakes.clock import LoopClock
 from tests.fakes.cloning import clone
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.cluster import FakeCluster, matches
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 
 EU, US, SHOP = "eu", "us", "shop"
@@ -41,9 +41,11 @@ class FakeCopyCluster(FakeCluster):
     def __init__(self) -> None:
         super().__init__()
         self._applied: dict[tuple[Resource, str, str], Object] = {}
-        self._streams: list[tuple[Resource, str, asyncio.Queue[Event | ClusterError]]] = []
+        self._streams: list[_Stream] = []
         self.down: ClusterError | None = None
         """What every request and every watch is answered with."""
+        self.ahead = 0.0
+        """By how many seconds its clock is ahead."""
         self.subscribe(self._deliver)
 
     async def apply(self, resource: Resource, obj: Object, *, force: bool, status: bool = False) -> Object:
@@ -66,8 +68,13 @@ class FakeCopyCluster(FakeCluster):
         self._applied[resource, *where] = clone(obj)
         return await self._answer(self._update(resource, old, new), fault)
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
-        return await self.get(resource, namespace, name)
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
+        found = await self.get(resource, namespace, name)
+        if version and found["metadata"]["resourceVersion"] != version:
+            raise ConflictError("it has changed meanwhile", status=409, reason="Conflict")
+        return found
 
     async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:
         old = self._objects.get(resource, {}).get((namespace, name))
@@ -75,42 +82,47 @@ class FakeCopyCluster(FakeCluster):
             raise ConflictError("Precondition failed", status=409, reason="Conflict")
         await self.delete(resource, namespace, name, uid=uid)
 
-    async def page(
-        self, resource: Resource, namespace: str, *, limit: int, token: str = ""
-    ) -> tuple[list[Object], str, str]:
-        return list(await self.list(resource, namespace)), "", str(self._version)
+    async def page(self, view: View, *, limit: int, token: str = "") -> tuple[list[Object], str, str]:
+        found = await self.list(view.resource, view.namespace, label_selector=view.selector)
+        return [_seen(view, obj) for obj in found], "", str(self._version)
 
     async def ping(self) -> None:
         self._enter("ping", CONFIG_MAPS, "", "")
 
-    async def watch(
-        self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float
-    ) -> AsyncIterator[Event]:
-        self._enter("watch", resource, namespace, "")
+    def clock_offset(self) -> float | None:
+        return self.ahead
+
+    async def watch(self, view: View, *, version: str, silence: float, lasts: float) -> AsyncIterator[Event]:
+        resource = view.resource
+        self._enter("watch", resource, view.namespace, "")
         if resource not in self.served:
             raise NotFoundError("the server could not find the requested resource", status=404)
-        queue: asyncio.Queue[Event | ClusterError] = asyncio.Queue()
-        entry = (resource, namespace, queue)
-        self._streams.append(entry)
+        stream = _Stream(view)
+        self._streams.append(stream)
         try:
             yield Event("OPENED", {"metadata": {}})
+            stream.within = {
+                name
+                for name, obj in self._objects.get(resource, {}).items()
+                if view.namespace in ("", name[0]) and matches(view.selector, obj["metadata"].get("labels") or {})
+            }
             if not version:
-                for obj in await self.list(resource, namespace):
-                    yield Event("ADDED", obj)
+                for obj in await self.list(resource, view.namespace, label_selector=view.selector):
+                    yield Event("ADDED", _seen(view, obj))
                 bookmark = {"metadata": {"resourceVersion": str(self._version)}}
                 yield Event("BOOKMARK", bookmark, synced=True)
             while True:
-                item = await queue.get()
+                item = await stream.queue.get()
                 if isinstance(item, ClusterError):
                     raise item
                 yield item
         finally:
-            self._streams.remove(entry)
+            self._streams.remove(stream)
 
     def break_watches(self, error: ClusterError) -> None:
         """End every stream with this."""
-        for _, _, queue in self._streams:
-            queue.put_nowait(error)
+        for stream in self._streams:
+            stream.queue.put_nowait(error)
 
     def _enter(self, verb: str, resource: Resource, namespace: str, name: str) -> ClusterError | None:
         if self.down is not None:
@@ -119,9 +131,35 @@ class FakeCopyCluster(FakeCluster):
         return super()._enter(verb, resource, namespace, name)
 
     def _deliver(self, event: str, resource: Resource, obj: Object) -> None:
-        for of, namespace, queue in self._streams:
-            if of == resource and namespace == obj["metadata"].get("namespace"):
-                queue.put_nowait(Event(event, obj))
+        for stream in self._streams:
+            if stream.view.resource == resource and stream.view.namespace in ("", obj["metadata"].get("namespace")):
+                stream.deliver(event, obj)
+
+
+class _Stream:
+    """A watch. An object that leaves its selection is told as DELETED, one that comes into it as ADDED."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.queue: asyncio.Queue[Event | ClusterError] = asyncio.Queue()
+        self.within: set[tuple[str, str]] = set()
+
+    def deliver(self, event: str, obj: Object) -> None:
+        name = str(obj["metadata"].get("namespace", "")), obj["metadata"]["name"]
+        was, fits = name in self.within, matches(self.view.selector, obj["metadata"].get("labels") or {})
+        if event == "DELETED" or not fits:
+            self.within.discard(name)
+            if was:
+                self.queue.put_nowait(Event("DELETED", _seen(self.view, obj)))
+            return
+        self.within.add(name)
+        self.queue.put_nowait(Event("MODIFIED" if was else "ADDED", _seen(self.view, obj)))
+
+
+def _seen(view: View, obj: Object) -> Object:
+    if view.bodies:
+        return obj
+    return {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": obj["metadata"]}
 
 
 class FakeRegionAccess:
@@ -141,26 +179,31 @@ class FakeRegionAccess:
 
 
 class CopyWorld:
-    """Regions `eu` (the source) and `us`; the policy's own objects are in a hub beside them."""
+    """Regions `eu` (the source) and `us`; the policy's own objects are in a hub beside them.
 
-    def __init__(self) -> None:
+    Args:
+        before: a world whose operator has ended: this one is the next operator, in the same clusters.
+    """
+
+    def __init__(self, before: CopyWorld | None = None) -> None:
         self.clock = LoopClock()
         self.metrics = FakeMetrics()
         self.recorder = FakeRecorder()
-        self.hub = FakeCluster()
-        self.clusters = {EU: FakeCopyCluster(), US: FakeCopyCluster()}
+        self.hub = before.hub if before else FakeCluster()
+        self.clusters = before.clusters if before else {EU: FakeCopyCluster(), US: FakeCopyCluster()}
         self.store = Store()
         self.hub.feed(self.store)
         self.not_now = ""
         """What is answered when it is asked whether a batch may be written."""
         access: Any = FakeRegionAccess(self.clusters)
         self.reflectors = WatchReflectors(access, clock=self.clock, metrics=self.metrics, jitter=lambda: 0.0)
+        self.transforms = Transformations(clock=self.clock)
         self.tasks = LinkTasks()
         leadership = FakeLeadership()
         sessions = Sessions(
             access=access,
             reflectors=self.reflectors,
-            transforms=JsonPatches(),
+            transforms=self.transforms,
             tasks=self.tasks,
             may_write=self._may_write,
             leadership=leadership,
@@ -183,7 +226,9 @@ class CopyWorld:
             clock=self.clock,
             metrics=self.metrics,
         )
-        for name in self.clusters:
+        for policy in self.store.list(REPLICATION_POLICIES, SHOP):
+            self.queue.add(Key(REPLICATION_POLICIES, SHOP, policy["metadata"]["name"]))
+        for name in self.clusters if before is None else ():
             self.hub.put(REGIONS, {"metadata": {"name": name}, "spec": {}, "status": {"health": "Healthy"}})
 
     def policy(self, **spec: Any) -> None:
@@ -206,6 +251,28 @@ class CopyWorld:
         """Set a ConfigMap of a region."""
         metadata = {"namespace": SHOP, "name": name}
         return self.clusters[region].put(CONFIG_MAPS, {"metadata": metadata, "data": data})
+
+    def edit(self, region: str, name: str, **data: str) -> None:
+        """Change the data of a ConfigMap that is there, as somebody in the region; or make it."""
+        found = self.clusters[region]._objects.get(CONFIG_MAPS, {}).get((SHOP, name))
+        if found is None:
+            self.put(region, name, **data)
+        else:
+            self.clusters[region].put(CONFIG_MAPS, {**clone(found), "data": data})
+
+    def remove(self, region: str, name: str) -> None:
+        """Delete a ConfigMap, as somebody in the region."""
+        cluster = self.clusters[region]
+        cluster._drop(CONFIG_MAPS, cluster._objects[CONFIG_MAPS][SHOP, name])
+
+    def names(self, region: str) -> list[str]:
+        """The ConfigMaps of a region."""
+        return sorted(name for _, name in self.clusters[region]._objects.get(CONFIG_MAPS, {}))
+
+    def label(self, region: str, name: str, app: str) -> None:
+        """Set a ConfigMap of a region that has a label."""
+        metadata = {"namespace": SHOP, "name": name, "labels": {"app": app}}
+        self.clusters[region].put(CONFIG_MAPS, {"metadata": metadata, "data": {}})
 
     def put_copy(self, name: str, value: str) -> None:
         """Change the data of a copy, as somebody in the target."""
@@ -251,6 +318,7 @@ class CopyWorld:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self.transforms.close()
 
     async def _visits(self) -> None:
         while True:

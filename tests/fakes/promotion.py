@@ -30,6 +30,8 @@ class FakeSteps:
         self.behind = 0
         self.effects: list[str] = []
         self.diverged: dict[str, str] = {}
+        self.held: set[tuple[str, str]] = set()
+        self.wanted: dict[tuple[str, str], Role] = {}
         self.lags: dict[str, float | None] = {}
 
     def set(self, step: str, **roles: Role) -> None:
@@ -68,13 +70,23 @@ class FakeDriver:
                 return RoleState(role=Role.CHANGING, message="on its way", snapshot={"role": role.value})
         role = world.roles.get(key, Role.ABSENT)
         return RoleState(
-            role=role, fence=world.fences.get(key), lag=world.lags.get(region, 0.0), snapshot={"role": role.value}
+            role=role,
+            fence=world.fences.get(key),
+            lag=world.lags.get(region, 0.0),
+            wanted=world.wanted.get(key),
+            held=key in world.held,
+            snapshot={"role": role.value},
         )
 
     async def promote(self, region: str, *, source: str, fence: Fence, run: str) -> None:
         self._ask(region, Role.ACTIVE, fence)
 
     async def demote(self, region: str, *, successor: str, fence: Fence, run: str) -> None:
+        self._world.held.discard((self._step.name, region))
+        self._ask(region, Role.STANDBY, fence)
+
+    async def hold(self, region: str, *, fence: Fence, run: str) -> None:
+        self._world.held.add((self._step.name, region))
         self._ask(region, Role.STANDBY, fence)
 
     async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:

@@ -15,10 +15,11 @@ from regent.engine.agent.access import OwnRegion
 from regent.engine.agent.acting import Acting
 from regent.engine.agent.agent import RegionAgent
 from regent.engine.agent.memory import Memory
+from regent.engine.agent.permission import Permission
 from regent.engine.agent.presence import HubPresence
 from regent.engine.agent_isolation import AgentIsolation
 from regent.engine.ports import Object
-from regent.engine.promotion import IsolationState
+from regent.engine.promotion import DriverFactory, IsolationState
 from regent.engine.resources import CONFIG_MAPS, DEPLOYMENTS, FAILOVER_POLICIES, LEASES
 from tests.fakes.clock import LoopClock
 from tests.fakes.cluster import FakeCluster
@@ -71,10 +72,19 @@ def failover_policy(**status: Any) -> Object:
     }
 
 
-class RegionScene:
-    """One region. `running` runs its agent."""
+def database_policy(**status: Any) -> Object:
+    """As `failover_policy`, with a database."""
+    clusters = [{"region": name, "url": f"http://{name}:8008", "host": name} for name in (HERE, THERE)]
+    step = {"name": "db", "type": "Patroni", "patroni": {"clusters": clusters}}
+    policy = failover_policy(**status)
+    return {**policy, "spec": {**policy["spec"], "promotion": {"steps": [step]}}}
 
-    def __init__(self) -> None:
+
+class RegionScene:
+    """One region. `running` runs its agent. `drivers`: of the steps, where they are not the Deployment's."""
+
+    def __init__(self, *, policy: Object | None = None, drivers: DriverFactory | None = None) -> None:
+        self._drivers = drivers
         self.clock = LoopClock()
         self.hub, self.own = FakeCluster(), FakeCluster()
         self.metrics = FakeMetrics()
@@ -84,7 +94,7 @@ class RegionScene:
             cluster=self.hub, namespace=SYSTEM, leadership=self.leadership, clock=self.clock, skew=SKEW
         )
         self.own.put(DEPLOYMENTS, deployment())
-        self.hub.put(FAILOVER_POLICIES, failover_policy())
+        self.hub.put(FAILOVER_POLICIES, policy or failover_policy())
         self.cut = False
         self.agent = self.make()
 
@@ -102,12 +112,13 @@ class RegionScene:
             presence=self.presence,
             memory=Memory(cluster=self.own, namespace=SYSTEM),
             acting=Acting(lambda: self.elector),
-            factory=PromotionDrivers(drivers),
+            factory=self._drivers or PromotionDrivers(drivers),
             read_policy=lambda obj: policy_spec(obj)[0],
             duration=AFTER,
             clock=self.clock,
             metrics=self.metrics,
         )
+        self.permission = Permission(hub=link, agent=self.agent, view=self.agent.view_of, side=self.agent.side_of)
         return self.agent
 
     @contextlib.asynccontextmanager

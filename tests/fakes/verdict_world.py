@@ -231,6 +231,8 @@ def snapshot_of(case: Words) -> Snapshot:
         clock_off=world.get("clock", ""),
         panic=world.get("panic", ""),
         lags=world.get("lags", {}),
+        lag_doubts=world.get("lag_doubts", {}),
+        diverged=world.get("diverged", {}),
         replication=world.get("replication", {}),
         roles={region: frozenset(steps) for region, steps in world.get("roles", {}).items()},
         roles_seen=world.get("roles_seen", True),

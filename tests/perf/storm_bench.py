@@ -31,6 +31,7 @@ from tests.perf.figures import Distribution, new_directory, save, say, table, ve
 from tests.perf.idle_bench import NAMESPACE, publish, settled
 from tests.perf.process_figures import machine_cpu, usage
 from tests.perf.responders import Responders
+from tests.perf.storm_floor import floor
 from tests.perf.watch import ApiWatch
 
 SIDES = ("a", "b")
@@ -130,6 +131,12 @@ class Storm:
                 found[f"visits of {labels['kind']}"] += sample.value
         return found
 
+    def floor(self, *, at_once: int) -> list[float]:
+        """What the machine needs for the same writes; the operator ends for it. See `storm_floor`."""
+        self.wait_calm()
+        self.operator.terminate()
+        return floor(self.cluster, at_once=at_once)
+
     def wait_calm(self) -> None:
         """All regions healthy, so that nothing but the fault of this round plays a part."""
 
@@ -187,6 +194,7 @@ class Storm:
 def show(
     rounds: list[tuple[str, list[dict[str, float]]]],
     costs: list[Counter[str]],
+    limit: Distribution,
     *,
     policies: int,
     settings: dict[str, str],
@@ -210,6 +218,13 @@ def show(
         figures["distributions"] |= {f"{fault}: {name}": d.summary() for name, d in {**found, **steps}.items()}
         p99 = steps["verdict → weights written"].at(99)
         lines.append(verdict(f"{fault}: verdict to weights written, p99", p99, 0.2, unit="s"))
+        lines.append(f"{fault}: {p99 / limit.at(99):.1f} times the limit, p99: the same writes without an operator")
+    table(
+        "The limit: the same writes by a client that decides nothing, in ms",
+        header,
+        [["weights written", *limit.row()]],
+    )
+    figures["limit"] = limit.summary()
     each = {name: sum(cost[name] for cost in costs) / len(costs) / policies for name in sorted(set().union(*costs))}
     table("Per policy and round", ["", "mean"], [[name, f"{value:.3f}"] for name, value in each.items()])
     print("\n" + "\n".join(lines) + "\n")
@@ -246,7 +261,9 @@ def main() -> None:
                 f"round {number + 1}, {fault} {side}: last weights after {last * 1000:.0f} ms; "
                 + ", ".join(f"{name} {value:.4g}" for name, value in sorted(costs[-1].items()))
             )
-    show(rounds, costs, policies=arguments.policies, settings=settings)
+        say("the same writes without the operator")
+        limit = Distribution.of(storm.floor(at_once=int(settings.get("reconcile.failovers", "4"))))
+    show(rounds, costs, limit, policies=arguments.policies, settings=settings)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,11 @@ class Agent:
         self._told: dict[str, str] | None = None
         scheduler.after(TICK * scheduler.random.random(), self._tick)
 
+    @property
+    def isolated(self) -> bool:
+        """Whether it gives its word that it has isolated its region."""
+        return self._isolated is not None
+
     def powered(self) -> None:
         """The region's power is back: what it guards starts passive."""
         self._since, self._renewed, self._isolated = self._scheduler.now, None, None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.hub import WATCHED, Crash, Weather
+from tests.simulation.plots import Plots
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
@@ -51,6 +52,10 @@ class Faults:
                 (8, "watch lags", self._stall),
                 (3, "weather", self._weather),
             ]
+        self.plots = Plots(scenario, self)
+        if scenario.flavour.plot:
+            self._kinds = self.plots.kinds()
+            return
         if scenario.flavour.clocks:
             self._kinds.append((4, "clock step", self._clock))
         if scenario.flavour.agents:
@@ -62,13 +67,15 @@ class Faults:
     def plan(self, begin: float, end: float) -> None:
         """Draw what happens between the two times."""
         weights = [weight for weight, _, _ in self._kinds]
-        for _ in range(self._random.randint(6, 12) if self._scenario.flavour.leaders else self._random.randint(2, 7)):
+        many = self._scenario.flavour.leaders or self._scenario.flavour.plot
+        for _ in range(self._random.randint(6, 12) if many else self._random.randint(2, 7)):
             _, name, begins = self._random.choices(self._kinds, weights)[0]
             self._scenario.scheduler.at(self._random.uniform(begin, end), self._begin, name, begins)
 
     def heal(self) -> None:
         """End every fault."""
         self._over, self._freezes_at_shift = True, False
+        self.plots.end()
         scenario = self._scenario
         for site in scenario.sites.all.values():
             site.hung = site.errors = site.ops_cut = site.clients_cut = site.peers_cut = False

@@ -33,14 +33,21 @@ class Flavour:
     replicas: int = 2
     leaders: bool = False
     """What goes wrong is the operator's: leaders that freeze, crash and are cut off, and watches that lag."""
+    plot: str = ""
+    """One of PLOTS: what is rare by chance is made to happen."""
 
+
+PLOTS = ("heirs", "cascade", "returns")
+"""Situations that chance alone hardly ever makes. `heirs`: leaders die as they commit, and their successors have not
+heard of it. `cascade`: candidates fail as they are promoted. `returns`: a region that an agent has isolated takes the
+role back at once, and is lost again."""
 
 KINDS = ("stateless", "gradual", "gradual", "graceful", "shared", "database", "database", "database")
 
 
 def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
     """Choose a policy, of the kind `only` where one is named: one of KINDS, `agents` (a database whose regions have
-    them) or `leaders` (gradual, and mostly the operator is what fails)."""
+    them), `leaders` (gradual, and mostly the operator is what fails), or one of PLOTS."""
     name = only or draw.choice(KINDS)
     spec: dict[str, Any] = {
         "safety": {"cooldown": "20s"},
@@ -50,6 +57,7 @@ def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
     }
     flavour = Flavour(name, spec, clocks=draw.random() < 0.2, replicas=3 if draw.random() < 0.25 else 2)
     flavour.leaders = name == "leaders"
+    flavour.plot = name if name in PLOTS else ""
     if name in ("gradual", "leaders"):
         spec["transition"] = {"type": "Gradual", "steps": STAGES}
     elif name == "graceful":
@@ -58,6 +66,10 @@ def draw_flavour(draw: random.Random, only: str = "") -> Flavour:
             spec["promotion"], flavour.steps = {"steps": [WEB]}, ["web"]
     elif name == "shared":
         spec["topology"] = "ActiveActive"
+    elif name in ("cascade", "returns"):
+        spec["promotion"], flavour.steps = {"steps": [DB, WEB]}, ["db", "web"]
+        flavour.fencing, flavour.agents = ("Required", True) if name == "returns" else ("BestEffort", False)
+        spec["safety"]["fencing"] = flavour.fencing
     elif name in ("database", "agents"):
         spec["promotion"], flavour.steps = {"steps": [DB, WEB]}, ["db", "web"]
         flavour.fencing = draw.choice(["Required", "Required", "Required", "BestEffort", "None"])

@@ -182,7 +182,7 @@ class Invariants:
         weights = {
             ref["name"].removeprefix("shop-"): ref.get("weight", 1) for ref in obj["spec"]["rules"][0]["backendRefs"]
         }
-        if self._operation and self._weights_before:
+        if self._operation and self._weights_before and not self._forced(self._operation):
             for region, weight in weights.items():
                 if weight and not self._weights_before.get(region) and not self._undoing(self._operation):
                     _claim(self._proved(region), f"clients are sent to {region}, which the leader knows to be down")
@@ -214,6 +214,10 @@ class Invariants:
         wanted = f"Promote/{unit.step}" if unit.wanted is Role.ACTIVE else "Isolate"
         if unit.wanted is not None and uid in self._runs and "RollBack" not in steps:
             _claim(wanted in steps, f"{unit.step} in {unit.site.name} was changed before the journal says {wanted}")
+
+    def _forced(self, uid: str) -> bool:
+        """Whether a person has said that the target's health does not matter."""
+        return bool(((self._runs.get(uid, {}).get("spec") or {}).get("control") or {}).get("force"))
 
     def _undoing(self, uid: str) -> bool:
         return undoing(self._runs.get(uid, {}).get("status") or {})

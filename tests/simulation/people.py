@@ -27,11 +27,13 @@ class People:
         ]
         if scenario.flavour.leaders:
             self._kinds.append((6, self._two_minds))
+        elif scenario.flavour.plot == "heirs":
+            self._kinds = [(1, self._switch), (4, self._at_once)]
 
     def plan(self, begin: float, end: float) -> None:
         """Draw what people do between the two times."""
         weights = [weight for weight, _ in self._kinds]
-        often = {"gradual": [1, 2, 3], "leaders": [3, 4, 5, 6]}
+        often = {"gradual": [1, 2, 3], "leaders": [3, 4, 5, 6], "heirs": [3, 4, 5, 6]}
         for _ in range(self._random.choice(often.get(self._scenario.flavour.name, [0, 1, 1, 2, 3]))):
             acts = self._random.choices(self._kinds, weights)[0][1]
             self._scenario.scheduler.at(self._random.uniform(begin, end), acts)
@@ -51,7 +53,7 @@ class People:
         others = [name for name in self._scenario.sites.all if name != source]
         self._asked += 1
         body: dict[str, Any] = {"policyRef": {"name": "shop"}, "type": "Switchover", "from": source, **spec}
-        if self._random.random() < 0.6:
+        if "to" not in body and self._random.random() < 0.6:
             body["to"] = self._random.choice(others)
         name = f"ask-{self._asked}"
         self._say(f"makes {name}: {body}")
@@ -70,6 +72,15 @@ class People:
         """Two people ask at nearly the same time."""
         self._switch()
         self._scenario.scheduler.after(self._random.uniform(0.0, 3.0), self._switch)
+
+    def _at_once(self) -> None:
+        """Two people ask in the same moment."""
+        self._switch()
+        self._switch()
+
+    def ask_back(self, name: str) -> None:
+        """A person wants a region back, whatever its health is said to be."""
+        self._make(type="Switchover", to=name, control={"force": True})
 
     def _dry_run(self) -> None:
         self._make(dryRun=True)

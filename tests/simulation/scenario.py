@@ -26,7 +26,7 @@ from tests.simulation.hub import Hub, at_once
 from tests.simulation.invariants import Invariants, ViolationError
 from tests.simulation.people import People
 from tests.simulation.replica import Replica
-from tests.simulation.sites import Sites
+from tests.simulation.sites import Sites, Unit
 from tests.simulation.virtual import Scheduler
 
 NAMES = [EU, US, AP]
@@ -86,7 +86,7 @@ class Scenario:
             self.server, self.sites, now=lambda: scheduler.now, proved=self._proved, fencing=self.flavour.fencing,
             cooldown=self.flavour.cooldown, wall_moves=self.flavour.clocks,
         )  # fmt: skip
-        self.sites.on_request = self.invariants.effect
+        self.sites.on_request = self._requested
         self.sites.on_write = self.invariants.wrote
         self._furnish()
         rates = [1.0, 1.0 + scheduler.random.uniform(-0.01, 0.01), 1.0 + scheduler.random.uniform(-0.01, 0.01)]
@@ -193,6 +193,8 @@ class Scenario:
             self._latest[resource].pop(obj["metadata"]["name"], None)
         else:
             self._latest[resource][obj["metadata"]["name"]] = obj
+        if resource is FAILOVER_POLICIES:
+            self.faults.plots.policy(str((status_of(obj).get("operation") or {}).get("uid") or ""))
         for replica in self.replicas:
             if replica.running:
                 replica.watch.tell(event, resource, obj)
@@ -207,6 +209,11 @@ class Scenario:
                 self.faults.shifted()
             self._weights = self.weights()
             self.scheduler.after(0.02 + 0.1 * self.scheduler.random.random(), self._gateway)
+
+    def _requested(self, unit: Unit, changes: bool) -> None:
+        self.invariants.effect(unit, changes)
+        if changes:
+            self.faults.plots.promoting(unit)
 
     def _gateway(self) -> None:
         """The gateway takes the route as it stands now, and reports on it."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.flavours import PLOTS
 from tests.simulation.scenario import play
 
 pytestmark = pytest.mark.timeout(300)  # seconds of computing, on a machine that may have other things to do
@@ -27,6 +28,12 @@ ENDS = {"Succeeded", "RolledBack", "Superseded", "Failed"}
 def test_the_invariants_hold_whatever_fails(first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         play(seed)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_the_invariants_hold_where_chance_hardly_ever_goes(plot: str) -> None:
+    for seed in range(8):
+        play(seed, only=plot)
 
 
 def test_scenarios_reach_what_they_are_made_for() -> None:

@@ -73,3 +73,29 @@ default. Empty: none is served. */ -}}
     string(oldObject.spec.?control.?acceptDataLoss.orValue(false)) + '|' +
     string(oldObject.spec.?control.?force.orValue(false))
 {{- end }}
+
+{{- /* Whether a PlacementPolicy selects what has these labels, as the operator reads it: all of matchLabels and all of
+matchExpressions; an empty selector selects everything. */ -}}
+{{- define "regent.placementSelects" -}}
+variables.matchLabels.all(key, key in {{ . }} && {{ . }}[key] == variables.matchLabels[key]) &&
+variables.matchExpressions.all(item, item.operator == 'In' ? item.key in {{ . }} && {{ . }}[item.key] in item.values :
+item.operator == 'NotIn' ? !(item.key in {{ . }} && {{ . }}[item.key] in item.values) : item.operator == 'Exists' ?
+item.key in {{ . }} : !(item.key in {{ . }}))
+{{- end }}
+
+{{- /* The regions where a FailoverPolicy or a ReplicationPolicy may put something. What is copied may come from anywhere,
+but with both directions the source gets copies as well. */ -}}
+{{- define "regent.placementRegions" -}}
+has({{ . }}.spec.regions) ? {{ . }}.spec.regions.map(item, item.name) : {{ . }}.spec.targets.map(item, item.region) +
+({{ . }}.spec.?direction.orValue('OneWay') == 'Bidirectional' && has({{ . }}.spec.source.region) ?
+[{{ . }}.spec.source.region] : [])
+{{- end }}
+
+{{- /* From where to where a ReplicationPolicy copies, each as a text. Where the source is another policy's, it is one of
+the targets or none of them: with two of them at least one is another region. */ -}}
+{{- define "regent.placementWays" -}}
+has({{ . }}.spec.regions) ? [] : has({{ . }}.spec.source.region) ?
+{{ . }}.spec.targets.filter(item, item.region != {{ . }}.spec.source.region)
+.map(item, 'from ' + {{ . }}.spec.source.region + ' to ' + item.region) :
+{{ . }}.spec.targets.size() < 2 ? [] : {{ . }}.spec.targets.map(item, 'to ' + item.region)
+{{- end }}

@@ -137,6 +137,42 @@
   verbs:
   - get
 {{- end }}
+{{- define "regent.rules.standby" -}}
+- apiGroups:
+  - ''
+  resources:
+  - namespaces
+  verbs:
+  - create
+- apiGroups:
+  - regent.dev
+  resources:
+  - failoverpolicies
+  - placementpolicies
+  - regions
+  - replicationpolicies
+  verbs:
+  - get
+  - create
+  - update
+  - delete
+- apiGroups:
+  - regent.dev
+  resources:
+  - failoverpolicies/status
+  verbs:
+  - update
+{{- end }}
+{{- define "regent.rules.standbySecrets" -}}
+- apiGroups:
+  - ''
+  resources:
+  - secrets
+  verbs:
+  - get
+  - create
+  - update
+{{- end }}
 {{- define "regent.rules.promotion.Scale" -}}
 - apiGroups:
   - ''
@@ -407,6 +443,25 @@
   - replication.storage.openshift.io
   resources:
   - volumereplications
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - volsync.backube
+  resources:
+  - replicationdestinations
+  verbs:
+  - get
+  - list
+  - watch
+- apiGroups:
+  - volsync.backube
+  resources:
+  - replicationsources
   verbs:
   - get
   - list

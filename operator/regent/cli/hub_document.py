@@ -12,18 +12,12 @@ import yaml
 from regent.cli.fields import name_of, value_at
 from regent.cli.group import Failure
 from regent.engine.ports import Object
-from regent.engine.resources import (
-    FAILOVER_POLICIES,
-    PLACEMENT_POLICIES,
-    REGIONS,
-    REPLICATION_POLICIES,
-    Resource,
-)
+from regent.engine.resources import FAILOVER_POLICIES, Resource
+from regent.engine.standby.copies import COPIED_KINDS
 
 API_VERSION = "hub.regent.dev/v1"
 KIND = "HubExport"
-TAKEN = (REGIONS, PLACEMENT_POLICIES, FAILOVER_POLICIES, REPLICATION_POLICIES)
-"""What is taken along, in the order in which it is made: what others refer to comes first."""
+TAKEN = COPIED_KINDS
 MAX_BYTES = 64 * 1024 * 1024
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from regent.cli.fields import items_at, name_of, text_at, value_at
-from regent.cli.hub_epochs import Kept
 from regent.domain.failover.fence import Fence
 from regent.domain.hub import IMPORTED, OPERATION, is_promotion, promotion_fence
+from regent.engine.hub_epochs import Kept
 from regent.engine.ports import Object
 
 SHARED = ("ActiveActive", "BlueGreen")

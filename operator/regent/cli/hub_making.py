@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from regent.cli.fields import name_of, value_at
 from regent.domain.errors import AlreadyExistsError, ConflictError
-from regent.domain.hub import IMPORTED
+from regent.domain.hub import COPIED, COPIED_UID, IMPORTED
 from regent.engine.ports import Cluster, Object
 from regent.engine.resources import NAMESPACES, Resource
 
@@ -53,10 +53,16 @@ async def _change(cluster: Cluster, resource: Resource, wanted: Object) -> tuple
     namespace, name = str(value_at(wanted, ".metadata.namespace") or ""), name_of(wanted)
     for _ in range(CONFLICTS):
         found = await cluster.get(resource, namespace, name)
-        notes = dict(found["metadata"].get("annotations") or {})
+        # From now on it is no copy any more, which a standby would delete when its original is gone.
+        notes = {
+            note: text
+            for note, text in (found["metadata"].get("annotations") or {}).items()
+            if note not in (COPIED, COPIED_UID)
+        }
         told = wanted["metadata"].get("annotations") or {}
         notes |= {IMPORTED: told[IMPORTED]} if IMPORTED in told else {}
-        metadata = {**found["metadata"], **({"annotations": notes} if notes else {})}
+        metadata = {field: value for field, value in found["metadata"].items() if field != "annotations"}
+        metadata |= {"annotations": notes} if notes else {}
         changed = {**found, "metadata": metadata, "spec": wanted["spec"]}
         if changed == found:
             return found, "unchanged"

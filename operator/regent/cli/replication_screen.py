@@ -44,6 +44,7 @@ def policy_screen(policy: Object, *, now: float) -> RenderableType:
     parts: list[RenderableType] = [facts(_head(policy, now))]
     if targets:
         parts += [Text(), Text("Targets", style="bold"), _targets(targets, now)]
+    parts += _transfers_section(items_at(policy, ".status.transferred"))
     parts += wrongs_section(targets)
     if worries:
         parts += conditions_section(worries, now=now)
@@ -59,6 +60,14 @@ def wrongs_section(targets: Iterable[Mapping[str, Any]]) -> list[RenderableType]
 def lag_text(lag: Any) -> str:
     """Write a lag; what is not known is said to be so, not left out as if there were none."""
     return "not known" if lag is None else milliseconds(lag)
+
+
+def size_text(size: int) -> str:
+    """Write a number of bytes in the unit that fits it."""
+    for unit, width in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= width:
+            return f"{size / width:.1f} {unit}"
+    return f"{size} B"
 
 
 def _head(policy: Object, now: float) -> list[tuple[str, str]]:
@@ -95,8 +104,19 @@ def _trigger(policy: Object) -> str:
     return f"{mode} {text_at(policy, detail)}" if detail else mode
 
 
+def _transfers_section(pairs: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
+    rows = [
+        [*(text_at(pair, field) for field in ("source", "target", "objects")), size_text(int(pair.get("bytes") or 0))]
+        for pair in pairs
+    ]
+    heading = Text("Transferred since the policy was made", style="bold")
+    return [Text(), heading, table(["from", "to", "objects", "size"], rows)] if rows else []
+
+
 def _targets(targets: Iterable[Mapping[str, Any]], now: float) -> Table:
+    found = list(targets)
     heads = ["region", "state", "lag", "objects", "in sync", "pending", "drifted", "conflicted", "failed"]
+    with_volumes = any(row.get("storage") for row in found)
     rows = (
         [
             text_at(row, "region"),
@@ -105,7 +125,16 @@ def _targets(targets: Iterable[Mapping[str, Any]], now: float) -> Table:
             *(text_at(row, f"objects.{count}") for count in COUNTS),
             age(row.get("lastSyncTime"), now),
             age(row.get("lastVerifiedTime"), now),
+            *([volumes_text(row.get("storage"), now)] if with_volumes else []),
         ]
-        for row in targets
+        for row in found
     )
-    return table([*heads, "synced", "verified"], rows)
+    return table([*heads, "synced", "verified", *(["volumes"] if with_volumes else [])], rows)
+
+
+def volumes_text(storage: Any, now: float) -> str:
+    """Write how many volumes there are and how old their newest complete copies are."""
+    if not storage:
+        return EMPTY
+    synced = age(storage.get("lastSyncTime"), now)
+    return f"{storage.get('volumes', 0)}, lag {'not known' if synced == EMPTY else synced}"

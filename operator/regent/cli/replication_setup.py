@@ -42,7 +42,7 @@ class StateKind(click.ParamType[dict[str, Any]]):
 @click.option(
     "--interval", type=Seconds(), metavar="SEC", help="Copy all SEC seconds (or 5m, 1h) instead of as things change."
 )
-@click.option("--bidirectional", is_flag=True, help="Copy changes in the target back; not done yet: Ready says so.")
+@click.option("--bidirectional", is_flag=True, help="Copy changes in the target back; one target only.")
 @click.option("--target-namespace", default="", metavar="NAME", help="Namespace of the copies; else the same one.")
 @click.option("--include-secrets", is_flag=True, help="With Config: Secrets too.")
 @click.option("--include-rbac", is_flag=True, help="With Config: ServiceAccounts, Roles and RoleBindings too.")
@@ -84,9 +84,12 @@ def setup(
     Examples:
       regent replication setup eu-west-1 eu-central-1 config,workload,network
       regent replication setup eu-west-1 eu-central-1,us-east-1 config --include-secrets --interval 300
+      regent replication setup eu-west-1 eu-central-1 config --bidirectional
       regent replication setup eu-west-1 eu-central-1 state --kind shop.example.com/v1/Cart --name carts
     """
     targets = target_regions(source, target, target_namespace=target_namespace)
+    if bidirectional and len(targets) != 1:
+        raise click.UsageError("--bidirectional takes one target: with more, nobody could say which change is the last")
     labels = _labels(selector)
     resources = [
         _selection(category, secrets=include_secrets, rbac=include_rbac, kinds=kinds, labels=labels)

@@ -19,7 +19,11 @@ LONGEST_TERM = 9_000_000_000
 
 IMPORTED = "regent.dev/imported-epoch"
 """On a FailoverPolicy: its epoch in the export that it was taken over from."""
-KEPT_ANNOTATIONS_WITHOUT = frozenset({"kubectl.kubernetes.io/last-applied-configuration", IMPORTED})
+COPIED = "regent.dev/copied-from-hub"
+"""On what a standby hub has copied: uid of the hub that it was copied from."""
+COPIED_UID = "regent.dev/copied-uid"
+"""Beside it: uid of the object there."""
+KEPT_ANNOTATIONS_WITHOUT = frozenset({"kubectl.kubernetes.io/last-applied-configuration", IMPORTED, COPIED, COPIED_UID})
 KEPT_STATUS = (
     "activeRegion",
     "activeRegions",

@@ -15,13 +15,14 @@ from regent.engine.ports import Metrics
 
 log = logging.getLogger("regent.clock")
 
-INTERVAL = 30.0
+INTERVAL = 5.0
+"""Seconds between two looks. A look reads what the last answer said, and costs nothing."""
 RESOLUTION = 1.0
 """Seconds: an HTTP Date has no fractions, so a difference smaller than this says nothing."""
 
 
 class ClockCheck:
-    """Compares the clocks every half minute.
+    """Compares the clocks every few seconds.
 
     Args:
         offset: seconds by which the API server's clock is ahead of ours, from its last answer; None before the first.

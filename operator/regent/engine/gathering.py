@@ -83,7 +83,14 @@ class Gathering:
         if self._watch is None or not spec.options.promotion:
             return snapshot
         roles = self._watch.roles(spec.uid)
-        return dataclasses.replace(snapshot, lags=roles.lags(spec), roles=roles.active(), roles_seen=bool(roles.states))
+        return dataclasses.replace(
+            snapshot,
+            lags=roles.lags(spec),
+            lag_doubts=roles.said(spec, lambda state: state.doubt if state.lag is None else ""),
+            diverged=roles.said(spec, lambda state: state.diverged),
+            roles=roles.active(),
+            roles_seen=bool(roles.states),
+        )
 
     def again(self, context: Context, target_specs: Sequence[TargetSpec]) -> Context:
         """Gather again after a write of ours: the store already has what the API server answered."""

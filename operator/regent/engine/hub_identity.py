@@ -16,8 +16,8 @@ from regent.engine.resources import NAMESPACES
 
 log = logging.getLogger("regent.regions")
 
-RETRY = 10.0
-"""Seconds between two tries to read it."""
+RETRY = 1.0
+"""Seconds between two tries to read it; a hub does not act before."""
 
 
 class HubIdentity:
@@ -31,8 +31,13 @@ class HubIdentity:
     def __init__(self, *, cluster: Cluster, found: Callable[[], None]) -> None:
         self._cluster = cluster
         self._found = found
+        self._settled = asyncio.Event()
         self.uid = ""
         """"" until it is known."""
+
+    async def settled(self) -> None:
+        """Wait until the uid is known, or will not be."""
+        await self._settled.wait()
 
     async def run(self) -> None:
         """Read it, trying again until that works; a hub that may not be asked is never found inside a region."""
@@ -48,4 +53,5 @@ class HubIdentity:
             else:
                 self.uid = str(namespace["metadata"]["uid"])
                 self._found()
+        self._settled.set()
         await asyncio.Event().wait()

@@ -48,6 +48,9 @@ METRICS: tuple[Metric, ...] = (
     # The runtime: watching, working, writing, leading.
     _gauge("regent_build_info", "Always 1; the version that runs is in the label.", "version"),
     _gauge("regent_leader", "1 while this replica holds the lease, else 0."),
+    _gauge("regent_hub_role", "1 for the role that this hub has, else 0.", "role"),
+    _gauge("regent_hub_heard_age_seconds", "Time since a standby hub last heard of the hub that it follows."),
+    _counter("regent_hub_copies_total", "Copies of the followed hub's objects, by kind and result.", "kind", "result"),
     _gauge("regent_lease_transitions", "How often the lease has changed hands, as the lease says."),
     _counter("regent_lease_renewals_total", "Tries to renew or take the lease.", "result"),
     _gauge("regent_store_objects", "Objects known, by kind.", "kind"),
@@ -107,6 +110,11 @@ METRICS: tuple[Metric, ...] = (
         "regent_replication_verification_age_seconds", "Time since the digests were last found equal; NaN: never.",
         "namespace", "policy", "region",
     ),
+    _gauge(
+        "regent_replication_storage_lag_seconds",
+        "Time since the last complete copy of the volume that is farthest behind; NaN: not known, or no volumes.",
+        "namespace", "policy", "region",
+    ),
     _gauge("regent_replication_in_sync", "1 while the state is InSync, else 0.", "namespace", "policy", "region"),
     _gauge(
         "regent_replication_objects",
@@ -118,9 +126,14 @@ METRICS: tuple[Metric, ...] = (
         "Writes of copies, by result (written, kept, again, conflicted, failed, unavailable, deleted).",
         "namespace", "policy", "region", "result",
     ),
-    _counter("regent_replication_transferred_objects_total", "Copies sent, by pair of regions.", "source", "target"),
     _counter(
-        "regent_replication_transferred_bytes_total", "Size of the copies sent, by pair of regions.", "source", "target"
+        "regent_replication_transferred_objects_total", "Copies written, by pair of regions.",
+        "namespace", "policy", "source", "target",
+    ),
+    _counter(
+        "regent_replication_transferred_bytes_total",
+        "Size of the copies written, as JSON without spaces, by pair of regions.",
+        "namespace", "policy", "source", "target",
     ),
     _counter("regent_replication_lists_total", "Complete lists of the objects of a kind in a namespace.", "region"),
     _counter("regent_replication_watch_restarts_total", "Watches of objects that failed.", "region"),

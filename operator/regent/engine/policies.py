@@ -40,6 +40,7 @@ from regent.engine.notifications import Announcer, NoAnnouncer
 from regent.engine.pace import LOOK_AGAIN, Pace
 from regent.engine.policy_metrics import PolicyMetrics
 from regent.engine.policy_status import Findings, compose
+from regent.engine.policy_warnings import budget_end
 from regent.engine.ports import Clock, Cluster, Leadership, Metrics, Object, Recorder
 from regent.engine.promotion import DriverFactory, NoDrivers
 from regent.engine.queue import Key
@@ -49,7 +50,7 @@ from regent.engine.region_epochs import RegionEpochs
 from regent.engine.rejoin import Rejoin
 from regent.engine.resources import FAILOVER_POLICIES, FAILOVERS
 from regent.engine.role_watch import RoleWatch
-from regent.engine.run_context import Advance, Context
+from regent.engine.run_context import Advance, Context, moves_traffic
 from regent.engine.runs import RunExecutor
 from regent.engine.snapshots import Snapshots
 from regent.engine.status import StatusWriter
@@ -151,6 +152,11 @@ class PolicyReconciler:
 
     async def _visit(self, context: Context, target_specs: Sequence[TargetSpec]) -> float | None:
         """Runs first: what is committed comes before anything new."""
+        key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
+        if self._pace.crowded and not moves_traffic(context):
+            later = self._pace.stand_back(key)
+            if later is not None:
+                return later
         waits: list[float | None] = []
         actions: list[str] = []
         advance = await self._held_operation(context)
@@ -174,7 +180,6 @@ class PolicyReconciler:
                 return _soonest(*waits)
         decision = decide(context.snapshot)
         if isinstance(decision, Plan) and not any(under_way(run) for run in context.runs):
-            key = Key(FAILOVER_POLICIES, context.spec.namespace, context.spec.name)
             if not self._pace.enter(key):
                 return _soonest(LOOK_AGAIN, *waits)
             try:
@@ -284,7 +289,7 @@ class PolicyReconciler:
         )
         self._gauges.measure(context, decision)
         retry = None if isinstance(decision, Plan) else decision.retry_after
-        return _soonest(retry, _cooldown_end(context.snapshot), *(report.retry_after for report in reports))
+        return _soonest(retry, *_ends(context.snapshot), *(report.retry_after for report in reports))
 
     def _announce(self, spec: PolicySpec) -> None:
         """Comes last, and from what is written: an announcement that nobody could repeat would not be there twice."""
@@ -338,9 +343,10 @@ def _shown(decision: Decision) -> Decision:
     return decision
 
 
-def _cooldown_end(snapshot: Snapshot) -> float | None:
-    left = cooldown_of(snapshot).until_time - snapshot.wall_time
-    return left + 0.01 if left > 0 else None
+def _ends(snapshot: Snapshot) -> list[float]:
+    """Seconds until the cooldown and a spent budget are over: their conditions turn then, though no run may wait."""
+    ends = (cooldown_of(snapshot).until_time, budget_end(snapshot) or 0.0)
+    return [end - snapshot.wall_time + 0.01 for end in ends if end > snapshot.wall_time]
 
 
 def _soonest(*waits: float | None) -> float | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from regent.domain.conditions import Condition
 from regent.domain.duration import format_duration
-from regent.domain.failover.cooldown import counts, spent
+from regent.domain.failover.cooldown import renewed_time, spent
 from regent.domain.failover.model import Snapshot
 from regent.domain.failover.split_brain import suspected
 from regent.domain.health.model import AdminState
@@ -46,11 +46,9 @@ def budget_spent(snapshot: Snapshot) -> bool:
 def budget_end(snapshot: Snapshot) -> float | None:
     """When the budget allows a run again; None while it does, or when it never will (a budget of 0)."""
     safety = snapshot.policy.safety
-    if not budget_spent(snapshot) or safety.budget_failovers < 1:
+    if not budget_spent(snapshot):
         return None
-    ends = sorted(run.completion_time or 0.0 for run in snapshot.runs if counts(run))
-    # The run that has to leave the window is the last but so many as the budget allows.
-    return ends[-safety.budget_failovers] + safety.budget_per
+    return renewed_time(snapshot.runs, failovers=safety.budget_failovers, per=safety.budget_per)
 
 
 def budget(snapshot: Snapshot) -> Condition:

@@ -24,7 +24,7 @@ from regent.engine.records import (
 )
 
 REJOIN_ANNOTATION = "regent.dev/rejoin"
-"""On a policy: the region whose isolated writes may be dropped."""
+"""On a policy: the region whose isolated writes may be dropped, `@`, and the epoch in which that was said."""
 
 TALLIES = {
     "Succeeded": "succeeded",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
@@ -56,6 +56,16 @@ class PromotionDriver(Protocol):
     async def divergence(self, region: str, active: str) -> str:
         """Say what `region`, active until `active` was promoted without it, has written since: text for people, "" for
         nothing. What it says is lost when `region` is demoted."""
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A driver that can stop an active side without tying it to another one."""
+
+    async def hold(self, region: str, *, fence: Fence, run: str) -> None:
+        """Ask for a role that takes no writes and follows nobody: what the region has written stays as it is, for
+        `divergence` to tell and a person to save. Raises as `PromotionDriver.demote` does."""
         ...
 
 

@@ -167,7 +167,7 @@ class RegionAccess:
                 return known.kubeconfig
             self._proved.pop(region, None)
             self._used[region] = reference
-            kubeconfig = await self._secrets.text(reference.kubeconfig)
+            kubeconfig = await self._secrets.kubeconfig(reference.kubeconfig)
             try:
                 uid = await self._members.identify(region, kubeconfig)
             except ForbiddenError as error:

@@ -146,7 +146,9 @@ class ClusterChecks:
     async def _look(self, region: str, watched: _Watched) -> Condition:
         reference = watched.reference
         try:
-            uid = watched.uid = await self._members.identify(region, await self._secrets.text(reference.kubeconfig))
+            uid = watched.uid = await self._members.identify(
+                region, await self._secrets.kubeconfig(reference.kubeconfig)
+            )
         except SetupProblemError as problem:
             return Condition("ClusterConnected", "False", problem.reason, str(problem))
         except ValueError as error:

@@ -10,6 +10,14 @@ import base64
 import binascii
 from collections.abc import Collection
 
+from regent.domain.cluster_secrets import (
+    ARGO_CD_CONFIG,
+    ARGO_CD_SERVER,
+    CLUSTER_API_KEY,
+    SecretForm,
+    argo_cd_kubeconfig,
+    form_of,
+)
 from regent.domain.errors import ForbiddenError, NotFoundError
 from regent.domain.health.model import ProbeSpec
 from regent.domain.health.plan import ProbePlan, SecretReference
@@ -51,6 +59,31 @@ class RegionSecrets:
             ClusterError: the API server could not tell.
         """
         return self._value(await self._read(reference), reference.key, reference)
+
+    async def kubeconfig(self, reference: SecretReference) -> str:
+        """Return a cluster's kubeconfig, out of a Secret of our own, of Cluster API or of Argo CD.
+
+        Raises:
+            ValueError: an Argo CD cluster Secret says what cannot be used.
+            SetupProblemError, ClusterError: as `text` does.
+        """
+        secret = await self._read(reference)
+        form = form_of(
+            secret_type=str(secret.get("type") or ""),
+            labels=secret["metadata"].get("labels") or {},
+            keys=(secret.get("data") or {}).keys(),
+            key=reference.key,
+        )
+        if form is SecretForm.ARGO_CD:
+            server, config = (self._value(secret, key, reference) for key in (ARGO_CD_SERVER, ARGO_CD_CONFIG))
+            return argo_cd_kubeconfig(server=server, config=config)
+        if form is SecretForm.CLUSTER_API and CLUSTER_API_KEY not in (secret.get("data") or {}):
+            raise SetupProblemError(
+                "SecretKeyNotFound",
+                f"Secret {reference.namespace or self._namespace}/{reference.name} of Cluster API has no key "
+                f"{CLUSTER_API_KEY}: name the one with the kubeconfig, <cluster>-kubeconfig",
+            )
+        return self._value(secret, CLUSTER_API_KEY if form is SecretForm.CLUSTER_API else reference.key, reference)
 
     async def probe(self, plan: ProbePlan) -> ProbeSpec:
         """Return a probe with its TLS material; raises as `text` does."""

@@ -39,6 +39,7 @@ class RegionReconciler:
         setup: what came of the specs.
         checks: what is known of the member clusters.
         hub: the uid of the hub's kube-system namespace, "" while it is not known.
+        stand_back: says in how many seconds to come again, because failovers go first; None: now is well.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RegionReconciler:
         recorder: Recorder,
         clock: Clock,
         hub: Callable[[], str] = lambda: "",
+        stand_back: Callable[[Key], float | None] = lambda _key: None,
     ) -> None:
         self._store = store
         self._status = status
@@ -63,6 +65,7 @@ class RegionReconciler:
         self._recorder = recorder
         self._clock = clock
         self._hub = hub
+        self._stand_back = stand_back
         self._warned: set[str] = set()
         self._figures: dict[str, SteadyFigures] = {}
         self._active: dict[Key, frozenset[str]] = {}
@@ -82,6 +85,9 @@ class RegionReconciler:
             self._figures.pop(key.name, None)
             self._warned.discard(key.name)
             return None
+        later = self._stand_back(key)
+        if later is not None:
+            return later
         setup = self._setup.setup(key.name)
         if setup is None or setup.uid != obj["metadata"].get("uid", ""):
             return None  # its setup asks for a visit when it is done

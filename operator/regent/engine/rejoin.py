@@ -3,7 +3,12 @@
 A run that could not stop its old side writes the region into the policy's `status.rejoin`. When the region answers
 again, what it wrote after it was left decides: nothing, then its steps are demoted and follow the active region;
 something, then that is reported, nothing is overwritten, and a person says whether these writes may go, with the
-annotation `regent.dev/rejoin: <region>`. Regions that are not in the list are never touched.
+annotation `regent.dev/rejoin: <region>@<epoch>`. The epoch is the policy's present one: an annotation that was left
+there, or comes back from Git, allows nothing about what is written after a later failover. Regions that are not in the
+list are never touched.
+
+A region that was demoted, or was taken back, is not in the list, but its machines may start again by themselves. Where
+its database is kept from its promotion, or its agent has held it back, it comes into the list as well.
 """
 
 from __future__ import annotations
@@ -56,6 +61,8 @@ class Rejoin:
     async def advance(self, context: Context) -> Rejoining:
         """Go on with every region that is still to come back."""
         rows = [dict(row) for row in status_of(context.policy).get("rejoin") or ()]
+        known = {str(row["region"]) for row in rows}
+        rows += [{"region": region} for region in self._returned(context) if region not in known]
         if not rows or context.state.operation is not None:
             return Rejoining()
         left: list[dict[str, Any]] = []
@@ -67,6 +74,14 @@ class Rejoin:
         said = [f"{row['region']}: {row['message']}" for row in left if _needs_person(str(row["message"]))]
         return Rejoining("; ".join(said), RETRY if left else None)
 
+    def _returned(self, context: Context) -> list[str]:
+        """Regions whose data is up again and is not let go on, while another one is active."""
+        data = {driver.step.name for driver in context.drivers if driver.step.holds_data}
+        states = self._watch.roles(context.spec.uid).states.items()
+        found = {region for (step, region), state in states if step in data and (state.held or _kept(state))}
+        serving = {region for region, share in context.state.distribution.items() if share}
+        return sorted(found - {context.state.active_region} - serving)
+
     async def _region(self, context: Context, region: str) -> str | None:
         """What the region waits for; None when it is a standby again, or active by a later decision."""
         if context.state.distribution.get(region) or context.state.active_region == region:
@@ -76,7 +91,10 @@ class Rejoin:
         silent = [name for name, state in states.items() if state is None or state.role is Role.UNKNOWN]
         if silent:
             return f"{', '.join(silent)} cannot be asked yet"
-        busy = [driver for driver in context.drivers if not _passive(states[driver.step.name])]
+        busy = [driver for driver in context.drivers if not _at_rest(states[driver.step.name])]
+        if any(_kept(state) for state in states.values()):
+            active = context.state.active_region
+            return f"it is back, and kept from becoming a primary beside {active} until its agent makes it a standby"
         if not busy:
             self._tell(context, "RegionRejoined", f"{region} is a standby again")
             return None
@@ -86,8 +104,9 @@ class Rejoin:
         try:
             found = [await driver.divergence(region, context.state.active_region) for driver in busy]
             diverged = "; ".join(filter(None, found))
-            if diverged and annotations_of(context.policy).get(REJOIN_ANNOTATION) != region:
-                say = f'annotate the policy with {REJOIN_ANNOTATION}="{region}" to drop these writes'
+            permission = f"{region}@{context.state.epoch}"
+            if diverged and annotations_of(context.policy).get(REJOIN_ANNOTATION) != permission:
+                say = f'annotate the policy with {REJOIN_ANNOTATION}="{permission}" to drop these writes'
                 message = f"{diverged}. Save what you need, then {say}"
                 if not _shown(context.policy, region, message):
                     self._tell(context, "RegionDiverged", f"{region}: {message}")
@@ -114,7 +133,7 @@ class Rejoin:
             if status.get("epoch") == epoch:  # a run that committed in between knows better
                 status["rejoin"] = rows
                 if not rows:
-                    del status["rejoin"]
+                    status.pop("rejoin", None)
             return status
 
         await self._status.transact(FAILOVER_POLICIES, spec.namespace, spec.name, change, uid=spec.uid)
@@ -125,8 +144,13 @@ class Rejoin:
         log.info("%s", note, extra={"object": context.spec.key, "reason": reason})
 
 
-def _passive(state: RoleState | None) -> bool:
-    return state is not None and state.role in PASSIVE
+def _at_rest(state: RoleState | None) -> bool:
+    return state is not None and state.role in PASSIVE and not state.held
+
+
+def _kept(state: RoleState | None) -> bool:
+    """Whether it would be active by its own configuration, and is not."""
+    return state is not None and state.role is Role.CHANGING and state.wanted is Role.ACTIVE
 
 
 def _needs_person(message: str) -> bool:

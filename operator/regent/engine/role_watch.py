@@ -57,6 +57,16 @@ class Roles:
             found[region] = max(known) if len(known) == len(data) else None
         return found
 
+    def said(self, policy: PolicySpec, what: Callable[[RoleState], str]) -> dict[str, str]:
+        """By region, what the data steps there say for people, where they say anything."""
+        found: dict[str, list[str]] = {}
+        for step in (item.name for item in policy.options.promotion if item.holds_data):
+            for region in (entry.name for entry in policy.regions):
+                state = self.states.get((step, region))
+                if state is not None and (text := what(state)):
+                    found.setdefault(region, []).append(f"{step}: {text}")
+        return {region: "; ".join(texts) for region, texts in found.items()}
+
     def active(self) -> dict[str, frozenset[str]]:
         """By region, the steps that are active there."""
         found: dict[str, set[str]] = {}
@@ -163,6 +173,10 @@ def _promoting(policies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 
 def _turned(before: Mapping[tuple[str, str], RoleState], after: Mapping[tuple[str, str], RoleState]) -> bool:
-    """Whether a role changed, or whether a lag is known: figures that move by themselves are read at the next visit."""
-    marks = [{key: (state.role, state.lag is None) for key, state in states.items()} for states in (before, after)]
+    """Whether a role or a history changed, or whether a lag is known: figures that move by themselves are read at the
+    next visit."""
+    marks = [
+        {key: (state.role, state.lag is None, state.diverged) for key, state in states.items()}
+        for states in (before, after)
+    ]
     return marks[0] != marks[1]

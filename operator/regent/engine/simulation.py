@@ -116,7 +116,7 @@ def snapshot_of(policy: Object, spec: PolicySpec, store: Store, *, wall: float) 
         suspend_all=rests,
         lags=_lags(policy, spec, state),
         roles=_roles(policy, spec, state),
-        replication=replication_lags(store, spec, state),
+        replication=replication_lags(store, spec, state, wall=wall),
     )
 
 

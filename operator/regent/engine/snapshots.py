@@ -128,7 +128,7 @@ class Snapshots:
             clock_off=self._clock_off(),
             panic=panic.message if panic is not None else "",
             lags=lags or {},
-            replication=replication_lags(self._store, policy, state),
+            replication=replication_lags(self._store, policy, state, wall=self._clock.wall()),
             roles=roles or {},
         )
 

@@ -80,11 +80,14 @@ def probes(part: HealthTracker) -> Check:
     return check
 
 
-def lease(part: LeaseElector) -> Check:
-    """Fail when the elector has stopped trying, or believes that it leads although it has not renewed in time."""
+def lease(part: LeaseElector, *, competing: Callable[[], bool] = lambda: True) -> Check:
+    """Fail when the elector has stopped trying, or believes that it leads although it has not renewed in time. Nobody
+    tries in a hub that does not act."""
     limit = TERMS * part.duration
 
     def check() -> str:
+        if not competing():
+            return ""
         if (idle := part.idle()) > limit:
             return f"the lease has not been tried for {idle:.0f}s"
         # The elector ends the process long before; this is for the case that its own watch over itself fails.

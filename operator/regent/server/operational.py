@@ -20,6 +20,7 @@ log = logging.getLogger("regent.http")
 
 Check = Callable[[], str]
 """Returns "" when all is well, else what is wrong, in a few words."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Heartbeat:
@@ -48,6 +49,7 @@ class OperationalServer:
         live: checks of /healthz by name.
         ready: checks of /readyz by name.
         before_scrape: sets gauges that are only worth computing when somebody looks.
+        routes: what else is answered, by path.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class OperationalServer:
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
         before_scrape: Callable[[], None] = lambda: None,
+        routes: Mapping[str, Handler] | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]") or None, int(port)
@@ -67,6 +70,8 @@ class OperationalServer:
         self._app.router.add_get("/healthz", _checks(live))
         self._app.router.add_get("/readyz", _checks(ready))
         self._app.router.add_get("/metrics", self._scrape)
+        for path, handler in (routes or {}).items():
+            self._app.router.add_get(path, handler)
         self.listening = asyncio.Event()
         self.bound = ("", 0)
         """Where it listens, once it does: the port matters when the address asked for port 0."""
@@ -95,7 +100,7 @@ class OperationalServer:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _checks(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _checks(checks: Mapping[str, Check]) -> Handler:
     async def answer(request: web.Request) -> web.Response:
         wrong = {name: problem for name, check in checks.items() if (problem := check())}
         lines = [f"[-]{name}: {wrong[name]}" if name in wrong else f"[+]{name} ok" for name in checks]

@@ -34,6 +34,7 @@ class Stage:
 
     cluster: ControlPlane
     regions: Regions
+    operators: OperatorReplicas
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +43,8 @@ def stage() -> Iterator[Stage]:
         installation = install(cluster, settings=SETTINGS)
         for place, name in enumerate(NAMES):
             cluster.apply(manifests.region(name, endpoint=regions[name].http_url, priority=100 - place))
-        with OperatorReplicas(installation, count=1):
-            yield Stage(cluster, regions)
+        with OperatorReplicas(installation, count=1) as operators:
+            yield Stage(cluster, regions, operators)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ class Desk:
 
     def active(self, name: str = "shop") -> str:
         return str((self.get("failoverpolicies", name).get("status") or {}).get("active", ""))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric of the operator about the desk's policy `shop`."""
+        return self.stage.operators.leader().metric(name, namespace=self.namespace, policy="shop", **labels)
 
     def put_policy(self, name: str = "shop", **spec: Any) -> None:
         """Make a policy over the regions and wait until it is known what is active."""

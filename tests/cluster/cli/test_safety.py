@@ -16,10 +16,10 @@ import pytest
 
 from testbed.scene import eventually, manifests, never
 from tests.cluster.cli.conftest import GROUP, NAMES, Desk, Stage, delete
+from tests.cluster.cli.rules import WAIT, Doors, health, held, lifted, progressing, put_policy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("cli"), pytest.mark.timeout(400)]
 
-WAIT = 40.0
 Places = Callable[..., list[str]]
 
 
@@ -62,33 +62,13 @@ def rehearsed(stage: Stage) -> Iterator[Desk]:
     stage.cluster.delete_namespace(namespace)
 
 
-def health(desk: Desk, name: str) -> str:
-    return str((desk.stage.cluster.api.get(f"{GROUP}/regions/{name}").get("status") or {}).get("health"))
-
-
 def room(desk: Desk, name: str) -> int | None:
     status = desk.stage.cluster.api.get(f"{GROUP}/regions/{name}").get("status") or {}
     return status.get("capacityAvailablePercent")
 
 
-def put_policy(desk: Desk, names: list[str], **spec: Any) -> None:
-    """Make a policy that begins with the most preferred region. Where a probe of it is lost in that very moment, a
-    policy rightly begins with another one."""
-    for _ in range(5):
-        desk.put_policy(regions=[{"name": name} for name in names], **spec)
-        if desk.active().startswith(names[0]):
-            return
-        delete(desk.stage, desk.path("failoverpolicies", "shop"))
-    raise AssertionError(f"{names[0]} is never fit to begin with: {desk.active()}")
-
-
 def shares(desk: Desk) -> list[int]:
     return [row["weightPercent"] for row in desk.get("failoverpolicies", "shop")["status"]["distribution"]]
-
-
-def progressing(desk: Desk) -> dict[str, Any]:
-    conditions = desk.get("failoverpolicies", "shop")["status"]["conditions"]
-    return next((item for item in conditions if item["type"] == "Progressing"), {"reason": "", "message": ""})
 
 
 def patch(desk: Desk, **spec: Any) -> None:
@@ -96,7 +76,7 @@ def patch(desk: Desk, **spec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "reason", "said", "lifted"),
+    ("spec", "reason", "said", "change"),
     [
         (
             {"safety": {"minActiveRegions": 2, "cooldown": "1s"}},
@@ -113,7 +93,7 @@ def patch(desk: Desk, **spec: Any) -> None:
     ],
 )
 def test_a_rule_holds_until_it_is_lifted_and_says_so_everywhere(  # noqa: PLR0917
-    desk: Desk, places: Places, spec: dict[str, Any], reason: str, said: list[str], lifted: dict[str, Any]
+    desk: Desk, places: Places, spec: dict[str, Any], reason: str, said: list[str], change: dict[str, Any]
 ) -> None:
     """Fails when the rule is not obeyed, is not named with its figure and remedy, or when its end is not noticed."""
     names = places()
@@ -121,14 +101,29 @@ def test_a_rule_holds_until_it_is_lifted_and_says_so_everywhere(  # noqa: PLR091
     foreseen = desk.run("simulate", "--region", names[0], "--fault", "drained", "--policy", "shop", "-o", "json")
     assert json.loads(foreseen.stdout)["policies"][0]["reason"] == reason, foreseen.stdout
     assert desk.run("region", "drain", names[0]).returncode == 0
-    eventually(lambda: progressing(desk)["reason"] == reason, what=f"the hold {reason}", timeout=WAIT)
-    screen = desk.run("status", "shop").stdout
-    told = " ".join(screen.split())
-    assert [text for text in said if text not in told] == [], screen
+    held(desk, reason, *said)
     assert desk.active() == names[0]
     assert desk.runs() == []
-    patch(desk, **lifted)
+    patch(desk, **change)
     eventually(lambda: desk.active() == names[1], what="the move once the rule is lifted", timeout=WAIT)
+    lifted(desk, reason)
+
+
+def test_a_missing_vote_holds_a_failover(desk: Desk) -> None:
+    """Fails when one vantage's word is enough for two, or when the rule stays once one is enough."""
+    doors = Doors(desk, "one", "two")
+    try:
+        doors.wait_healthy()
+        put_policy(desk, doors.names, safety={"quorum": 2, "cooldown": "1s"})
+        doors.shut(doors.names[0])
+        held(desk, "QuorumMissing", "1 of the 2 vantages that safety.quorum asks for say Down")
+        never(desk.runs, what="a run", during=1.0)
+        patch(desk, safety={"quorum": 1})
+        eventually(lambda: desk.active() == doors.names[1], what="the failover", timeout=WAIT)
+        lifted(desk, "QuorumMissing")
+    finally:
+        delete(desk.stage, desk.path("failoverpolicies", "shop"))
+        doors.close()
 
 
 def test_a_suspended_region_is_neither_left_nor_entered(desk: Desk, places: Places) -> None:

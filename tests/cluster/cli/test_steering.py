@@ -76,7 +76,10 @@ def test_an_override_moves_the_shares_and_its_end_restores_them(desk: Desk) -> N
 def test_ctrl_c_stops_the_following_and_not_the_run(desk: Desk) -> None:
     desk.put_policy()
     command = desk.command("failover", "execute", "west", "central", "--schedule", "2100-01-01T00:00:00Z", "--wait")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background is made to ignore Ctrl-C, and so is all that it starts.
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stderr is not None
     # Its first line of progress says that it follows: before that, Ctrl-C stops a command that has not asked yet.
     first = process.stderr.readline()

@@ -66,10 +66,19 @@ def prepare_member(hub: ControlPlane, plane: ControlPlane, name: str) -> None:
 
 
 class Operator:
-    """`regent run` as a process of its own."""
+    """`regent run` as a process of its own, with the hub's own kubeconfig unless another one is given."""
 
-    def __init__(self, hub: ControlPlane, directory: Path) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        hub: ControlPlane,
+        directory: Path,
+        *,
+        kubeconfig: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._kubeconfig = kubeconfig or hub.kubeconfig
+        # One replica, which may be killed and started at once: there is nobody to wait for.
+        self._settings = {"REGENT_LEADER_ELECTION__ENABLED": "false", **(settings or {})}
         self._log = directory / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -84,17 +93,26 @@ class Operator:
 
     def start(self) -> None:
         """Start it, unless it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self.alive:
             return
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
-        command = [sys.executable, "-m", "regent", "run", "--kubeconfig", str(self._hub.kubeconfig)]
-        # One replica, which may be killed and started at once: there is nobody to wait for.
-        environment = {**os.environ, "REGENT_LEADER_ELECTION__ENABLED": "false"}
+        command = [sys.executable, "-m", "regent", "run", "--kubeconfig", str(self._kubeconfig)]
+        environment = {**os.environ, **self._settings}
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
                 [*command, "--http-address", f"127.0.0.1:{self._port}"], stdout=stream, stderr=stream, env=environment
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it where it stands, and wait for nothing."""
+        if self._process is not None:
+            self._process.kill()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait for that."""
@@ -105,12 +123,24 @@ class Operator:
             self._process.kill()
             self._process.wait(10)
 
+    def ended(self) -> int | None:
+        """The exit code of the process; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
     def metrics(self, name: str, **labels: str) -> float:
         """The sum of a metric's series that carry these labels."""
         answer = httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=10, trust_env=False)
         lines = [line for line in answer.text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(float(line.split()[-1]) for line in lines if all(text in line for text in wanted))
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        if self._process is None:
+            raise ProcessLookupError("it has not been started")
+        return self._process.pid
 
     def memory(self) -> int:
         """Resident bytes."""
@@ -230,3 +260,28 @@ class Bench:
                 seen = show() if show else self.status()
                 raise AssertionError(f"not within {within:.0f}s: {what}; {seen}\n{self.operator.tail()}")
             time.sleep(0.05)
+
+    def forget_hubs(self) -> None:
+        """Take back that `us` has been a hub, and what that has left in all clusters: the next test begins as ever."""
+        plane = self.planes[US]
+        for plural in ("failovers", "failoverpolicies", "replicationpolicies"):
+            for item in plane.api.get(f"/apis/{API}/{plural}")["items"]:
+                metadata = item["metadata"]
+                path = f"/apis/{API}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
+                plane.api.patch(path, {"metadata": {"finalizers": None}})
+                if not metadata.get("deletionTimestamp"):
+                    plane.api.delete(path)
+        for name in (HUB, EU, US):
+            self._drop(US, f"/apis/{API}/regions/{name}")
+            self._drop(name, f"/api/v1/namespaces/{SYSTEM}/configmaps/regent-epochs")
+            self._drop(name, f"/api/v1/namespaces/{SYSTEM}/configmaps/regent-hub-role")
+            if name != HUB:
+                self._drop(US, f"/api/v1/namespaces/{SYSTEM}/secrets/{name}")
+        self.operator.start()
+
+    def _drop(self, region: str, path: str) -> None:
+        try:
+            self.planes[region].api.delete(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from testbed.controlplane import ControlPlane
+from testbed.operator.proxy import ApiProxy
 from tests.cluster.replication.bench import EU, HUB, US, Bench, Operator, prepare_hub, prepare_member
+from tests.cluster.replication.crashing import Doom, Scenario
+from tests.cluster.replication.detours import account, another_region
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +55,25 @@ def bench(request: pytest.FixtureRequest, planes: dict[str, ControlPlane], opera
         plane.delete_namespace(namespace)
     if getattr(request.node, "failed", False):
         print(operator.tail())
+
+
+@pytest.fixture
+def doomed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scenario, Operator, Doom]]:
+    """A scenario whose target and hub are behind proxies, and an operator of its own that goes through them."""
+    bench.operator.stop()
+    doom = Doom()
+    with ExitStack() as stack:
+        sides = {
+            side: stack.enter_context(
+                ApiProxy(account(bench.planes[name], "crash"), look=doom.watch(side), counts=doom.counts)
+            )
+            for side, name in (("target", EU), ("hub", HUB))
+        }
+        region = stack.enter_context(another_region(bench, bench.planes[EU], sides["target"].kubeconfig))
+        directory = tmp_path_factory.mktemp("doomed")
+        operator = Operator(bench.planes[HUB], directory, kubeconfig=sides["hub"].kubeconfig)
+        stack.enter_context(operator)
+        doom.kill = operator.kill
+        bench.operator, kept = operator, bench.operator
+        yield Scenario(bench, region), operator, doom
+        bench.operator = kept

@@ -69,3 +69,39 @@ def test_a_person_decides(bench: Bench) -> None:
     assert (bench.data(EU, "settings") or {})["color"] == "blue"
     change(bench, EU, color="green")
     bench.in_state("InSync")
+
+
+def test_what_belongs_to_others_and_what_was_the_last(bench: Bench) -> None:
+    """Fails when a copy of another policy, an object of another tool or one that is going is written to; or when copies
+    go although the source has become empty, or pruning is off."""
+    for name in ("shared", "tool", "going", "plain"):
+        bench.config_map(HUB, name, {"a": "1"})
+    bench.config_map(EU, "tool", {"a": "theirs"}, labels={"applyset.kubernetes.io/part-of": "applyset-theirs-v1"})
+    bench.config_map(EU, "going", {"a": "old"}, finalizers=["example.com/wait"])
+    bench.delete(EU, "configmaps", "going")
+    only = [{"category": "Config", "kinds": [{"kind": "ConfigMap"}], "names": ["shared"]}]
+    bench.policy("first", resources=only)
+    bench.in_state("InSync", "first")
+    before = bench.get(EU, "configmaps", "shared")
+    bench.policy(adoption="Force")
+    bench.until(lambda: bench.row().get("objects", {}).get("conflicted") == 2, "both conflicts")
+    errors = "\n".join(bench.row()["errors"])
+    assert "ConfigMap/shared: it is a copy of ReplicationPolicy" in errors
+    assert "ConfigMap/tool: it is part of another tool's ApplySet" in errors
+    assert "ConfigMap/going: the object in the target is being deleted" in errors
+    assert bench.data(EU, "plain") == {"a": "1"}
+    assert (bench.get(EU, "configmaps", "shared"), bench.data(EU, "tool")) == (before, {"a": "theirs"})
+    bench.planes[EU].api.patch(bench.path("configmaps", "going"), {"metadata": {"finalizers": None}})
+    bench.until(lambda: bench.data(EU, "going") == {"a": "1"}, "the copy, once its predecessor is gone")
+
+    for name in ("shared", "tool", "going", "plain"):
+        bench.delete(HUB, "configmaps", name)
+    bench.until(lambda: "SourceEmpty" in bench.condition("PruneBlocked").get("message", ""), "the brake")
+    bench.policy(adoption="Force", prune={"mode": "Disabled"})
+    bench.config_map(HUB, "last")
+    bench.until(lambda: bench.data(EU, "last") is not None, "an object in the source again")
+    bench.until(lambda: bench.condition("PruneBlocked").get("status") == "False", "nothing to be held back")
+    assert bench.data(EU, "plain") is not None and bench.data(EU, "going") is not None
+    bench.policy(adoption="Force")
+    bench.until(lambda: bench.data(EU, "plain") is None and bench.data(EU, "going") is None, "the deletions")
+    assert bench.data(EU, "tool") == {"a": "theirs"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from regent.domain.replication.content import canonical
 from tests.cluster.replication.bench import EU, HUB, Bench
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.xdist_group("replication")]
@@ -40,6 +43,35 @@ def test_objects_are_copied_and_follow_their_source(bench: Bench) -> None:
     bench.config_map(HUB, "three")
     bench.until(lambda: bench.data(EU, "three") is not None, "a new object")
     bench.in_state("InSync")
+
+
+def test_what_goes_from_region_to_region_is_counted(bench: Bench) -> None:
+    """Fails when the figures are not those of what was written, or do not survive the operator."""
+    names = ("one", "two", "three")
+    for name in names:
+        bench.config_map(HUB, name, {"text": "größer" * 20})
+    bench.policy()
+    bench.in_state("InSync")
+    size = sum(len(canonical(sent(bench, name))) for name in names)
+    first = {"source": HUB, "target": EU, "objects": 3, "bytes": size}
+    assert bench.status()["transferred"] == [first]
+    pair = {"namespace": bench.namespace, "policy": "shop", "source": HUB, "target": EU}
+    assert bench.operator.metrics("regent_replication_transferred_objects_total", **pair) == 3
+    assert bench.operator.metrics("regent_replication_transferred_bytes_total", **pair) == size
+    bench.operator.stop()
+    bench.operator.start()
+    bench.planes[HUB].api.patch(bench.path("configmaps", "one"), {"data": {"text": "changed"}})
+    bench.until(lambda: bench.data(EU, "one") == {"text": "changed"}, "the change in the copy")
+    more = {**first, "objects": 4, "bytes": size + len(canonical(sent(bench, "one")))}
+    bench.until(lambda: bench.status()["transferred"] == [more], "the figures")
+
+
+def sent(bench: Bench, name: str) -> dict[str, Any]:
+    """What was sent of a copy that nobody but Regent has written."""
+    copy = bench.get(EU, "configmaps", name)
+    assert copy is not None
+    metadata = {field: copy["metadata"][field] for field in ("name", "namespace", "labels", "annotations")}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": copy["data"]}
 
 
 def test_a_copy_that_somebody_changed_is_repaired_and_others_are_left_alone(bench: Bench) -> None:

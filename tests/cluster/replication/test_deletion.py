@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testbed.controlplane import ApiError
+from tests.cluster.replication.admission import refused
 from tests.cluster.replication.bench import API, EU, HUB, US, Bench
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.xdist_group("replication")]
@@ -47,46 +47,13 @@ def test_an_object_that_the_target_keeps_holds_the_policy(bench: Bench) -> None:
     bench.config_map(HUB, "one")
     bench.policy(deletionPolicy="Delete")
     bench.in_state("InSync")
-    keeper = {
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": bench.namespace},
-        "spec": {
-            "matchConstraints": {"resourceRules": [
-                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]},
-            ]},
-            "matchConditions": [{"name": "here", "expression": f"request.namespace == '{bench.namespace}'"}],
-            "validations": [{"expression": "false", "message": "this one stays"}],
-        },
-    }  # fmt: skip
-    binding = {
-        **keeper, "kind": "ValidatingAdmissionPolicyBinding",
-        "spec": {"policyName": bench.namespace, "validationActions": ["Deny"]},
-    }  # fmt: skip
-    paths = [
-        f"/apis/admissionregistration.k8s.io/v1/{plural}/{bench.namespace}"
-        for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
-    ]
-    bench.planes[EU].apply([keeper, binding])
-    try:
-        # The policy is in force a moment after it was made.
-        bench.config_map(EU, "canary")
-        bench.until(lambda: not deletable(bench), "the policy to be in force")
+    bench.config_map(EU, "canary")
+    stays = {"operation": "DELETE", "group": "", "plural": "configmaps", "message": "this one stays"}
+    path = bench.path("configmaps", "canary")
+    with refused(bench, EU, **stays, canary=lambda: bench.planes[EU].api.delete(path, dryRun="All")):
         bench.delete(HUB, "replicationpolicies", "shop", api=API)
         bench.until(lambda: "this one stays" in bench.condition("Ready").get("message", ""), "the reason")
         assert bench.condition("Ready")["reason"] == "CopiesRemain"
         assert bench.data(EU, "one") is not None
-    finally:
-        for path in reversed(paths):
-            bench.planes[EU].api.delete(path)
     bench.until(lambda: gone(bench), "the end of the policy")
     assert bench.data(EU, "one") is None
-
-
-def deletable(bench: Bench) -> bool:
-    """Whether a ConfigMap can be deleted in the target; tried without doing it."""
-    try:
-        bench.planes[EU].api.delete(bench.path("configmaps", "canary"), dryRun="All")
-    except ApiError as error:
-        assert "this one stays" in str(error)
-        return False
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def fence(bench: Bench, region: str) -> str:
 
 
 @pytest.fixture
-def standby(bench: Bench) -> Any:
+def standby(bench: Bench) -> Iterator[ControlPlane]:
     """The cluster of `us` as another hub: definitions and the kubeconfigs are there, and no operator yet."""
     plane = bench.planes[US]
     plane.install_crds(ROOT / "crds")
@@ -71,15 +71,7 @@ def standby(bench: Bench) -> Any:
         metadata = {"name": name, "namespace": SYSTEM}
         plane.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": secret["data"]})
     yield plane
-    for plural in ("failovers", "failoverpolicies", "replicationpolicies"):
-        for item in plane.api.get(f"/apis/{API}/{plural}")["items"]:
-            metadata = item["metadata"]
-            path = f"/apis/{API}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}"
-            plane.api.patch(path, {"metadata": {"finalizers": None}})
-            if not metadata.get("deletionTimestamp"):
-                plane.api.delete(path)
-    for name in (HUB, EU, US):
-        plane.api.delete(f"/apis/{API}/regions/{name}")
+    bench.forget_hubs()
 
 
 def move(bench: Bench, hub: str, source: str, to: str, *, within: str = "60s") -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,6 @@ from tests.cluster.replication.bench import EU, HUB, US, Bench
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.xdist_group("replication")]
 
-CARTS = "carts.shop.example.com"
-
 
 def deployment(name: str, replicas: int) -> dict[str, Any]:
     labels = {"app": name}
@@ -28,29 +26,31 @@ def deployment(name: str, replicas: int) -> dict[str, Any]:
     }
 
 
-def cart_definition() -> dict[str, Any]:
+def cart_definition(kind: str = "Cart") -> dict[str, Any]:
+    plural = f"{kind.lower()}s"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {
         "name": "v1", "served": True, "storage": True,
         "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}},
     }  # fmt: skip
-    names = {"plural": "carts", "singular": "cart", "kind": "Cart"}
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": CARTS},
+        "metadata": {"name": f"{plural}.shop.example.com"},
         "spec": {"group": "shop.example.com", "names": names, "scope": "Namespaced", "versions": [version]},
     }
 
 
-def rights_on_carts() -> list[dict[str, Any]]:
+def rights_on_carts(kind: str = "Cart") -> list[dict[str, Any]]:
     """What the README of deploy/member says is to be granted for kinds of one's own."""
+    plural = f"{kind.lower()}s"
     rule = {
         "apiGroups": ["shop.example.com"],
-        "resources": ["carts", "carts/status"],
+        "resources": [plural, f"{plural}/status"],
         "verbs": ["get", "list", "watch", "create", "patch", "delete"],
     }
-    name = {"name": "regent-copies-carts"}
+    name = {"name": f"regent-copies-{plural}"}
     rbac = "rbac.authorization.k8s.io"
     return [
         {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": name, "rules": [rule]},

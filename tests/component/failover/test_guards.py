@@ -103,6 +103,35 @@ async def test_a_policy_that_has_no_turn_decides_when_it_has_one(world: World) -
     assert world.weights()[US] == 100
 
 
+async def test_a_run_that_has_moved_its_traffic_stands_back_for_those_that_have_not(world: World) -> None:
+    world.tracker.down(EU)
+    await world.visit(times=1)
+    assert world.weights()[US] == 100
+    assert world.status()["operation"]
+    crowd = [Key(FAILOVER_POLICIES, "shop", f"other-{number}") for number in range(5)]
+    assert [world.pace.enter(other) for other in crowd] == [True] * 4 + [False]
+    written = len(world.cluster.calls)
+    await world.visit()
+    assert len(world.cluster.calls) == written
+    for other in crowd:
+        world.pace.leave(other)
+    await world.visit()
+    assert "operation" not in world.status()
+
+
+async def test_a_run_whose_weights_are_not_written_does_not_stand_back(world: World) -> None:
+    world.cluster.fail("replace", UnavailableError("away", status=503), resource=HTTP_ROUTES)
+    world.tracker.down(EU)
+    await world.visit(times=1)
+    assert world.status()["operation"]
+    assert world.weights()[US] == 0
+    for number in range(5):
+        world.pace.enter(Key(FAILOVER_POLICIES, "shop", f"other-{number}"))
+    assert world.pace.crowded
+    await world.visit()
+    assert world.weights()[US] == 100
+
+
 async def test_a_release_never_frees_a_policy_from_another_run(world: World) -> None:
     held = {**stored(world, FAILOVER_POLICIES)}
     held["status"] = {**held["status"], "operation": {"uid": "theirs", "name": "theirs", "to": US}}

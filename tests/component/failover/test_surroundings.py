@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
+
 from regent.domain.failover.model import PolicySpec, PolicyState
 from regent.domain.failover.options import ReplicationRef, RunOptions
 from regent.domain.health.model import Figures
@@ -14,6 +16,8 @@ from regent.engine.policy_watch import PolicyWatch
 from regent.engine.queue import KeyedQueue
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from tests.fakes.world import AP, EU, US, World, policy, region
+
+NOW = 1_800_000_000.0
 
 
 def _placement(name: str, **spec: Any) -> dict[str, Any]:
@@ -170,11 +174,37 @@ def test_the_lag_of_required_policies_is_read_and_unknown_where_it_says_nothing(
     refs = (ReplicationRef(name="data", required=True), ReplicationRef(name="logs", required=False))
     spec = PolicySpec(namespace="shop", name="shop", uid="u", options=RunOptions(replication=refs))
     state = PolicyState(active_region=EU)
-    assert replication_lags(world.store, spec, state) == {"data": {}}, "a policy that is missing says nothing"
+    assert replication_lags(world.store, spec, state, wall=NOW) == {"data": {}}, "a policy that is missing says nothing"
     world.cluster.put(REPLICATION_POLICIES, _replication(EU, us_east_1=1500))
-    assert replication_lags(world.store, spec, state) == {"data": {US: 1.5, AP: None}}
+    assert replication_lags(world.store, spec, state, wall=NOW) == {"data": {US: 1.5, AP: None}}
     world.cluster.put(REPLICATION_POLICIES, _replication(US, us_east_1=0))
-    assert replication_lags(world.store, spec, state) == {"data": {}}, "it replicates from elsewhere"
+    assert replication_lags(world.store, spec, state, wall=NOW) == {"data": {}}, "it replicates from elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("lag", "storage", "expected"),
+    [
+        (2000, {"volumes": 2, "lastSyncTime": rfc3339(NOW - 300), "lagMilliseconds": 500_000}, 300.0),
+        (900_000, {"volumes": 2, "lastSyncTime": rfc3339(NOW - 300)}, 900.0),
+        (2000, {"volumes": 2}, None),
+        (2000, {"volumes": 0}, None),
+        (None, {"volumes": 1, "lastSyncTime": rfc3339(NOW)}, None),
+    ],
+)
+def test_the_data_of_volumes_counts_for_the_lag(
+    lag: int | None, storage: dict[str, Any], expected: float | None
+) -> None:
+    """Fails when volumes that are far behind, or of which nothing is known, are taken for current."""
+    world = World().furnish()
+    spec = PolicySpec(
+        namespace="shop", name="shop", uid="u",
+        options=RunOptions(replication=(ReplicationRef(name="data", required=True),)),
+    )  # fmt: skip
+    obj = _replication(EU)
+    row = {"region": US, "storage": storage, **({"lagMilliseconds": lag} if lag is not None else {})}
+    world.cluster.put(REPLICATION_POLICIES, {**obj, "status": {**obj["status"], "targets": [row]}})
+    found = replication_lags(world.store, spec, PolicyState(active_region=EU), wall=NOW)
+    assert found == {"data": {US: expected}}
 
 
 async def test_a_change_of_placement_or_replication_wakes_the_policies_of_its_namespace() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from regent.api.v1alpha1.convert_region import region_plan
+from regent.domain.cluster_secrets import argo_cd_kubeconfig
 from regent.domain.conditions import find
 from regent.domain.errors import ForbiddenError, UnavailableError
 from regent.engine.health import HealthTracker
@@ -417,6 +418,20 @@ async def test_a_member_cluster_that_hangs_delays_nothing() -> None:
         await healthy(world)
         world.prober.script = lambda _spec, _cold: REFUSED
         await until(lambda: world.status()["health"] == "Unreachable", within=3)
+
+
+async def test_a_cluster_secret_of_argo_cd_is_connected_with_or_told_what_is_wrong_with_it() -> None:
+    async with running() as world:
+        config = '{"bearerToken": "t", "tlsClientConfig": {"insecure": true}}'
+        world.cluster.put(SECRETS, secret("eu", server="https://192.0.2.1", config=config))
+        world.cluster.put(REGIONS, manifest(cluster=KUBECONFIG))
+        await until(lambda: world.condition("ClusterConnected")[1] == "KubeconfigRefused")
+        assert "write the certificate authority into tlsClientConfig.caData" in world.condition("Ready")[2]
+        config = '{"bearerToken": "t"}'
+        world.members.answers[argo_cd_kubeconfig(server="https://192.0.2.1", config=config)] = "some-uid"
+        world.cluster.put(SECRETS, secret("eu", server="https://192.0.2.1", config=config))
+        await until(lambda: world.condition("ClusterConnected")[1] == "Connected", within=70)
+        assert "some-uid" in world.condition("ClusterConnected")[2]
 
 
 async def test_a_missing_kubeconfig_makes_the_region_not_ready_but_it_is_probed() -> None:

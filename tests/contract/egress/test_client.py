@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import ssl
+import struct
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
+import uvloop
 
 from regent.adapters.egress.client import MAX_BODY, Answer, GuardedClient
 from regent.adapters.probes.resolve import Addresses, Resolver, literal, system_lookup
@@ -159,6 +164,32 @@ async def test_a_huge_answer_is_cut() -> None:
     async with WireServer(flood) as server:
         answer = await get(client(), f"http://127.0.0.1:{server.port}/")
     assert (answer.status, answer.complete, len(answer.body)) == (200, False, MAX_BODY)
+
+
+def test_a_connection_that_is_reset_at_once_is_an_answer_like_another() -> None:
+    """On uvloop such a connection has no socket any more before it is looked at, in about every fifth case here."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        threading.Thread(target=_reset_all, args=(server,), daemon=True).start()
+
+        async def ask() -> list[Answer | BaseException]:
+            one = client()
+            calls = [one.request("GET", url, timeout=5, headers={}) for _ in range(100)]
+            try:
+                return await asyncio.gather(*calls, return_exceptions=True)
+            finally:
+                one.close()
+
+        found = uvloop.run(ask())
+    assert {type(item) for item in found} == {ReceiverError}, found
+
+
+def _reset_all(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the listener is closed when the test ends
+        while True:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
 
 async def test_a_body_that_trickles_does_not_hold_the_call() -> None:

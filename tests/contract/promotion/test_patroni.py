@@ -20,7 +20,7 @@ from regent.domain.failover.fence import Fence
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import PromotionStep, StepKind
 from regent.domain.failover.roles import Role, RoleState
-from testbed.database import Database, Databases, WriterLoop
+from testbed.database import Database, DatabaseError, Databases, WriterLoop
 from testbed.network import NetworkNamespaces
 
 pytestmark = [
@@ -120,6 +120,30 @@ async def told(driver: PatroniDriver, region: str, active: str) -> str:
         except UnavailableError:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
+
+
+async def held_back(driver: PatroniDriver, primary: Database, *, fence: Fence) -> None:
+    """Hold a primary back, and see that it takes no writes and follows nobody."""
+    await driver.hold(primary.name, fence=fence, run=RUN)
+    await until(lambda: driver.observe(primary.name), Role.STANDBY)
+    state = await driver.observe(primary.name)
+    assert (state.held, state.wanted, state.fence, state.lag) == (True, Role.STANDBY, fence, None)
+    # A demoted PostgreSQL is proved passive while it is down; then it is started in recovery, and Patroni may call it a
+    # standby leader before that.
+    primary.wait_role("standby-leader")
+    deadline = time.monotonic() + 60
+    while (answer := _recovering(primary)) is None:
+        assert time.monotonic() < deadline, "it was not started again"
+        await asyncio.sleep(0.1)
+    assert answer == "t|0"
+
+
+def _recovering(database: Database) -> str | None:
+    """Whether it is in recovery, and how many it follows; None while nobody answers."""
+    try:
+        return database.query("SELECT pg_is_in_recovery(), count(*) FROM pg_stat_wal_receiver")
+    except DatabaseError:
+        return None
 
 
 def next_fence(primary: Database) -> Fence:
@@ -260,6 +284,14 @@ async def test_a_primary_that_promoted_itself_after_its_crash_is_not_told_to_fol
     with pytest.raises(PromotionProblemError, match="promoted itself"):
         await driver.demote(primary.name, successor=standby.name, fence=next_fence(standby), run=RUN)
     assert "standby_cluster" not in primary.status("/config")[1]
+    # Held back it takes no writes, and is still not told to follow.
+    primary.query("INSERT INTO writes VALUES (5000002, 'beside')")
+    await held_back(driver, primary, fence=next_fence(standby))
+    assert 5_000_002 in primary.numbers()
+    with pytest.raises(PromotionProblemError, match="promoted itself"):
+        await driver.demote(primary.name, successor=standby.name, fence=next_fence(standby), run=RUN)
+    with pytest.raises(PromotionProblemError, match="promoted itself"):
+        await told(driver, primary.name, standby.name)
     primary.rebuild(standby)
     await until(lambda: driver.observe(primary.name), Role.STANDBY, following=True, timeout=60)
     deadline = time.monotonic() + 30
@@ -292,7 +324,11 @@ async def test_a_cut_primary_goes_on_writing_until_it_is_demoted(
     promoted = await driver.observe(standby.name)
     assert (isolated.role, promoted.role) == (Role.ACTIVE, Role.ACTIVE), "two that take writes are seen as two"
     assert int(promoted.history) > int(isolated.history)
-    assert f"of WAL on timeline {isolated.history} that" in await told(driver, primary.name, standby.name)
+    wrote = f"of WAL on timeline {isolated.history} that"
+    assert wrote in await told(driver, primary.name, standby.name)
+    await held_back(driver, primary, fence=next_fence(standby))
+    assert 3_000_000 in primary.numbers(), "nothing is lost before a person has seen it"
+    assert wrote in await told(driver, primary.name, standby.name)
     await driver.demote(primary.name, successor=standby.name, fence=next_fence(standby), run=RUN)
     await until(lambda: driver.observe(primary.name), Role.STANDBY, following=True, timeout=60)
     primary.wait_streaming()

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from regent.domain.replication import conflict, marks, plan
+from regent.domain.replication import conflict, marks, pairs
 from regent.domain.replication.conflict import OutcomeKind
 from regent.domain.replication.model import Adoption, ConflictPolicy, Direction, Link, ObjectKey, Prune, TargetSpec
 from regent.domain.replication.prune import SourceView, plan_prune
@@ -141,11 +141,11 @@ class BothWays(RuleBasedStateMachine):
         self.spend()
         if origin == "eu":
             want = desired_of(winner, self.spec, LINKS["us"], target=loser)
-            body = plan.applied_body(
-                want, self.spec, LINKS["us"], observed_at=self.now, home=outcome.home, last_common=outcome.common
+            body = pairs.target_body(
+                want, self.spec, LINKS["us"], outcome, winner=winner, loser=loser, observed_at=self.now
             )
         else:
-            body = conflict.pair_body(winner, loser, self.spec, LINKS["us"], outcome, observed_at=self.now)
+            body = pairs.source_body(winner, loser, self.spec, LINKS["us"], outcome, observed_at=self.now)
         try:
             if loser is None:
                 goal.create(body, manager=marks.FIELD_MANAGER, now=self.now)
@@ -153,7 +153,7 @@ class BothWays(RuleBasedStateMachine):
                 checks = versions(loser)
                 if outcome.keep_loser and key in goal.objects and versions(goal.objects[key]) == checks:
                     self.losers.add(value_of(loser))
-                goal.apply(body, manager=marks.FIELD_MANAGER, force=True, now=self.now, **checks)
+                goal.patch(key, pairs.change(loser, body), manager=marks.FIELD_MANAGER, **checks)
         except RefusedError:
             return
         # Only now may the origin say that both have it.
@@ -162,7 +162,7 @@ class BothWays(RuleBasedStateMachine):
     def mark(self, key: str, obj: Object | None, region: str, outcome: conflict.Outcome) -> None:
         assert obj is not None
         self.spend()
-        patch = conflict.mark_patch(outcome, self.spec, other_region=OTHER[region])
+        patch = pairs.mark_patch(outcome, self.spec, other_region=OTHER[region])
         with contextlib.suppress(RefusedError):
             self.apis[region].patch(key, patch, manager=marks.FIELD_MANAGER, **versions(obj))
 

@@ -32,7 +32,7 @@ from regent.engine.metric_names import METRICS, Metric
 from regent.engine.notifications import Notifier
 from regent.engine.queue import Key, KeyedQueue
 from regent.engine.reconcile import Workers
-from regent.engine.resources import EVENTS, FAILOVER_POLICIES, HTTP_ROUTES, REGIONS
+from regent.engine.resources import EVENTS, FAILOVER_POLICIES, HTTP_ROUTES, REGIONS, VOLUME_REPLICATIONS, Resource
 from regent.engine.resync import Resync, Watched
 from regent.engine.store import Store
 from regent.server.operational import Heartbeat
@@ -41,6 +41,8 @@ from regent.wiring import Operator
 from tests.fakes.clock import FakeClock, LoopClock
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.copying import CopyWorld
+from tests.fakes.hubs import Hub
+from tests.fakes.members import FakeMembers
 from tests.fakes.ports import FakeLeadership, FakeMetrics, FakeRecorder
 from tests.fakes.prober import Answer, FakeProber, FakeSignals
 from tests.fakes.region import RegionScene
@@ -401,6 +403,20 @@ async def operator_at_rest() -> AsyncIterator[Operator]:
         await operator._probes.close()
 
 
+@moves("regent_hub_role", "regent_hub_heard_age_seconds", "regent_hub_copies_total")
+async def following_a_hub() -> FakeMetrics:
+    active = Hub("active", FakeMembers())
+    active.put_shop()
+    standby = Hub("standby", FakeMembers(), follows=active)
+    async with standby.running():
+        await asyncio.sleep(3.5)
+    metrics = standby.metrics
+    assert value(metrics, "regent_hub_role", role="Standby") == 1
+    assert value(metrics, "regent_hub_copies_total", kind="Region", result="ok") == 2
+    assert metrics.gauges["regent_hub_heard_age_seconds", frozenset()] < 3
+    return metrics
+
+
 @moves("regent_queue_depth")
 async def queueing() -> None:
     async with operator_at_rest() as operator:
@@ -425,6 +441,7 @@ async def having_to_tell() -> None:
         async with operator_at_rest() as operator:
             operator._before_scrape()
             assert "regent_notifications_waiting 0.0" in await exposed(operator._metrics)
+            operator._role.guard._acting.set()  # only a hub that acts tells anybody
             operator._failover._notifier.announce(told, spec, [run])
             operator._before_scrape()
             assert "regent_notifications_waiting 2.0" in await exposed(operator._metrics)
@@ -446,7 +463,7 @@ async def replicating() -> FakeMetrics:
     world.put("eu", "settings", color="red")
     world.policy()
     where = {"namespace": "shop", "policy": "shop", "region": "us"}
-    pair = {"source": "eu", "target": "us"}
+    pair = {"namespace": "shop", "policy": "shop", "source": "eu", "target": "us"}
     async with world.running():
         await asyncio.sleep(5)
         metrics = world.metrics
@@ -463,6 +480,24 @@ async def replicating() -> FakeMetrics:
         assert value(metrics, "regent_replication_in_sync", **where) == 0
         assert value(metrics, "regent_replication_lag_seconds", **where) > 60
         assert metrics.counted("regent_replication_watch_restarts_total", region="eu") > 1
+    return world.metrics
+
+
+@moves("regent_replication_storage_lag_seconds")
+async def replicating_volumes() -> FakeMetrics:
+    world = CopyWorld()
+    for cluster in world.clusters.values():
+        cluster.served.add(Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"))
+    metadata, kind = {"namespace": "shop", "name": "data"}, VOLUME_REPLICATIONS
+    status = {"lastSyncTime": rfc3339(world.clock.wall() - 60)}
+    spec = {"replicationState": "primary"}
+    head = {"apiVersion": kind.api_version, "kind": kind.kind}
+    world.clusters["eu"].put(kind, {**head, "metadata": metadata, "spec": spec, "status": status})
+    world.policy(resources=[{"category": "Storage"}])
+    async with world.running():
+        await asyncio.sleep(5)
+        where = {"namespace": "shop", "policy": "shop", "region": "us"}
+        assert 60 <= value(world.metrics, "regent_replication_storage_lag_seconds", **where) < 70
     return world.metrics
 
 

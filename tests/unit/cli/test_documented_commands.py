@@ -47,6 +47,9 @@ def understand(line: str) -> None:
         words = words[: words.index(stop)] if stop in words else words
     command: click.Command = main
     context, arguments = root(), words[1:]
+    while arguments[0].startswith("--"):  # an option of all commands, with its value
+        assert any(arguments[0] in option.opts for option in main.params), f"no such option: {line}"
+        arguments = arguments[2:]
     while isinstance(command, click.Group):
         inner = command.get_command(context, arguments[0])
         assert inner is not None, f"no such command: {line}"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from regent.cli.hub_epochs import HUB_ANNOTATION
 from regent.domain.errors import ClusterError, UnavailableError
 from regent.domain.failover.fence import Fence
 from regent.domain.hub import TERM, is_promotion, promotion_fence
+from regent.engine.hub_epochs import HUB_ANNOTATION
 from regent.engine.ports import Cluster, Object
 from regent.engine.resources import CONFIG_MAPS, FAILOVER_POLICIES, LEASES, NAMESPACES, REGIONS, SECRETS
 from tests.fakes.cli import CommandLine, put_shop

@@ -63,7 +63,7 @@ def test_a_policy_is_made_of_one_line(shop: CommandLine) -> None:
 
 
 def test_all_that_can_be_said(shop: CommandLine) -> None:
-    options = ["--interval", "300", "--bidirectional", "--name", "all", "--include-secrets", "-l", "app=shop,tier=web"]
+    options = ["--interval", "300", "--name", "all", "--include-secrets", "-l", "app=shop,tier=web"]
     options += ["--kind", "shop.example.com/v1/Cart", "--kind", "v1/Endpoints", "--target-namespace", "standby"]
     shop.read("replication", "setup", "eu-west-1", "eu-central-1, us-east-1", "Config,State,config", *options)
     spec, labels = found(shop, "all")["spec"], {"matchLabels": {"app": "shop", "tier": "web"}}
@@ -80,7 +80,15 @@ def test_all_that_can_be_said(shop: CommandLine) -> None:
             "selector": labels,
         },
     ]
-    assert (spec["direction"], spec["trigger"]) == ("Bidirectional", {"mode": "Interval", "interval": "5m"})
+    assert (spec["direction"], spec["trigger"]) == ("OneWay", {"mode": "Interval", "interval": "5m"})
+
+
+def test_both_directions_are_between_two_regions(shop: CommandLine) -> None:
+    """Fails when a policy is made that the operator refuses."""
+    refused = shop.run("replication", "setup", "eu-west-1", "eu-central-1,us-east-1", "config", "--bidirectional")
+    assert (refused.exit_code, "takes one target" in refused.output) == (2, True), refused.output
+    shop.read("replication", "setup", "eu-west-1", "eu-central-1", "config", "--bidirectional", "--name", "both")
+    assert found(shop, "both")["spec"]["direction"] == "Bidirectional"
 
 
 def test_twice_is_harmless_and_another_one_is_left_alone(shop: CommandLine) -> None:
@@ -146,6 +154,28 @@ def test_a_lag_that_is_not_known_is_not_shown_as_none(shop: CommandLine) -> None
     assert any(line.split() == ["Lag", "not", "known"] for line in screen.splitlines())
     assert "the region does not answer" in screen
     assert "Config (Secrets)" in screen
+
+
+def test_what_went_between_regions_is_shown(shop: CommandLine) -> None:
+    put(shop)
+    assert "Transferred" not in shop.read("replication", "status", "copies")
+    pairs = [("eu-west-1", "eu-central-1", 412, 5 * 2**20 // 2), ("eu-central-1", "eu-west-1", 1, 900)]
+    rows = [dict(zip(("source", "target", "objects", "bytes"), pair, strict=True)) for pair in pairs]
+    put(shop, transferred=rows)
+    lines = [line.split() for line in shop.read("replication", "status", "copies").splitlines()]
+    assert ["eu-west-1", "eu-central-1", "412", "2.5", "MiB"] in lines
+    assert ["eu-central-1", "eu-west-1", "1", "900", "B"] in lines
+
+
+def test_volumes_are_shown_where_there_are_any(shop: CommandLine) -> None:
+    """Fails when volumes of which nothing is known look current."""
+    put(shop)
+    assert "volumes" not in shop.read("replication", "status", "copies")
+    synced = {"volumes": 2, "lastSyncTime": "2026-11-21T11:56:00Z", "lagMilliseconds": 500_000}
+    put(shop, targets=[row(storage=synced), row("us-east-1", storage={"volumes": 1}), row("us-west-1")])
+    screen = shop.read("replication", "status", "copies")
+    assert "2, lag 4m" in screen
+    assert "1, lag not known" in screen
 
 
 def test_a_pass_is_asked_for_and_its_end_waited_for(shop: CommandLine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,48 @@ async def test_a_member_is_proved_before_it_is_used_and_then_kept() -> None:
     client = f"client {EU} {UID}"
     assert bench.members.log == [f"identify {EU}", client, f"{client} shop:failover"]
     assert [call for call in bench.hub.calls if call[1] == SECRETS] == [("get", SECRETS, "regent-system", "eu")]
+
+
+def encoded(**values: str) -> dict[str, str]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+async def test_cluster_secrets_of_other_tools_are_understood() -> None:
+    """Fails when a Secret of Cluster API or of Argo CD is not read by its own convention, or one that lacks what it
+    needs, or says what is refused, is used or not explained."""
+    bench = Bench()
+    bench.region({"secret": "eu"})
+    metadata = {"namespace": "regent-system", "name": "eu"}
+    capi = {"metadata": metadata, "type": "cluster.x-k8s.io/secret"}
+    bench.hub.put(SECRETS, {**capi, "data": encoded(value=UID)})
+    await bench.access.cluster(EU)
+    assert bench.members.log[-1] == f"client {EU} {UID}"
+
+    labelled = {"metadata": {**metadata, "labels": {"argocd.argoproj.io/secret-type": "cluster"}}}
+    config = '{"bearerToken": "t"}'
+    bench.hub.put(SECRETS, {**labelled, "data": encoded(name="eu", server="https://192.0.2.1", config=config)})
+    bench.clock.advance(PROOF)
+    await bench.access.cluster(EU)
+    assert json.loads(bench.members.log[-1].removeprefix(f"client {EU} "))["users"][0]["user"] == {"token": "t"}
+
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        ({**capi, "data": encoded(**{"tls.crt": "c"})}, "SecretKeyNotFound", "<cluster>-kubeconfig"),
+        ({**labelled, "data": encoded(name="eu", server="https://192.0.2.1")}, "SecretKeyNotFound", "no key config"),
+        (
+            {
+                **labelled,
+                "data": encoded(server="https://192.0.2.1", config='{"execProviderConfig": {"command": "a"}}'),
+            },
+            "KubeconfigRefused",
+            "config.execProviderConfig runs a program",
+        ),
+    ]
+    for secret, reason, said in wrong:
+        bench.hub.put(SECRETS, secret)
+        bench.clock.advance(PROOF)
+        with pytest.raises(PromotionProblemError, match=said) as caught:
+            await bench.access.cluster(EU)
+        assert caught.value.reason == reason
 
 
 async def test_the_proof_is_asked_for_again_after_a_while() -> None:

@@ -245,6 +245,20 @@ async def test_an_elector_that_stands_still(leads: bool) -> None:
         assert ready().startswith("the lease has not been seen for 1")
 
 
+async def test_a_standby_hub_competes_for_nothing_and_is_alive_when_it_begins_to() -> None:
+    cluster, electing = FakeCluster(), False
+    part = elector(cluster, "ours")
+    check = liveness.lease(part, competing=lambda: electing)
+    await asyncio.sleep(3600)
+    assert check() == ""
+    electing = True
+    async with going(part.run()):
+        await asyncio.sleep(0.1)
+        assert check() == "", "it has just begun"
+    await asyncio.sleep(60)
+    assert check(), "it has ended"
+
+
 async def test_a_leader_whose_watch_over_itself_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = FakeCluster()
     part = elector(cluster, "ours")

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpcore
 from httpx import URL, InvalidURL
 
 from regent import __version__
-from regent.adapters.egress.guard import refusal
-from regent.adapters.probes.outcome import NameNotFoundError, NotTriedError
+from regent.adapters.egress.connections import GuardedBackend
 from regent.adapters.probes.resolve import Resolver
 from regent.domain.errors import ReceiverError
 
@@ -63,7 +61,7 @@ class GuardedClient:
     ) -> None:
         # Made once: loading the trust store takes 20 ms.
         self._tls = tls or ssl.create_default_context()
-        self._backend = _GuardedBackend(allow_loopback=allow_loopback, resolver=resolver or Resolver())
+        self._backend = GuardedBackend(allow_loopback=allow_loopback, resolver=resolver or Resolver())
 
     async def request(
         self, method: str, url: str, *, timeout: float, headers: Mapping[str, str], content: bytes | None = None
@@ -128,54 +126,6 @@ class GuardedClient:
             ) from error
         except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, UnicodeError) as error:
             raise ReceiverError("InvalidRequest", f"{where} cannot be sent this request: {error}"[:300]) from error
-
-
-class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Connections to checked addresses only."""
-
-    def __init__(self, *, allow_loopback: bool, resolver: Resolver) -> None:
-        self._allow_loopback = allow_loopback
-        self._resolver = resolver
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        limit = timeout or 1.0
-        addresses = await self._addresses(host, port, timeout=limit)
-        for index, address in enumerate(addresses):
-            try:
-                return await self._inner.connect_tcp(
-                    address, port, timeout=limit / len(addresses), socket_options=socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if index == len(addresses) - 1:
-                    raise
-        raise httpcore.ConnectError(f"{host} has no address")
-
-    async def _addresses(self, host: str, port: int, *, timeout: float) -> tuple[str, ...]:
-        try:
-            found = await self._resolver.resolve(host, port, timeout=timeout)
-        except NameNotFoundError as error:
-            # In an outage a name service forgets names that will be back.
-            raise ReceiverError("NameNotFound", str(error), retryable=True) from error
-        except NotTriedError as error:
-            raise ReceiverError("NameServiceFailed", str(error), retryable=True) from error
-        addresses = tuple(str(address.sockaddr[0]) for address in found)
-        for address in addresses:
-            # One bad address is enough: a name with a good and a bad one is an attempt to get past this.
-            refused = refusal(address, allow_loopback=self._allow_loopback)
-            if refused:
-                raise ReceiverError("AddressRefused", refused if host == address else f"{host}: {refused}")
-        return addresses
-
-    def close(self) -> None:
-        self._resolver.close()
 
 
 async def _read(response: httpcore.Response) -> tuple[bytes, bool]:

@@ -40,7 +40,7 @@ class KubernetesCluster:
         pool: connections that may be open at the same time.
         field_manager: whose name the written fields carry in managedFields.
         heard: called with True when the server has answered, whatever it was, and with False when it has let a request
-            time out.
+            time out and answered no other meanwhile.
     """
 
     def __init__(
@@ -194,6 +194,7 @@ class KubernetesCluster:
         name: str = "",
         verb: str = "",
         content_type: str = "",
+        accept: str = "application/json",
     ) -> Any:
         verb = verb or method.lower()
         what = f"{verb} {resource.kind} {name}".strip()
@@ -202,7 +203,7 @@ class KubernetesCluster:
         code = "0"
         try:
             content_type = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
-            headers = {"Accept": "application/json", "Content-Type": content_type, **self._client.default_headers}
+            headers = {"Accept": accept, "Content-Type": content_type, **self._client.default_headers}
             headers.update(self._impersonation)
             if authorization := await self._connection.authorization():
                 headers["authorization"] = authorization
@@ -218,7 +219,8 @@ class KubernetesCluster:
             self._heard(True)
             self._dated = (response.headers.get("Date", ""), self._clock.wall())
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
-            if isinstance(error, TimeoutError):
+            # Where another request was answered since, it was this one that hung: a webhook may hold it up.
+            if isinstance(error, TimeoutError) and (self.last_answer is None or self.last_answer < started):
                 self._heard(False)
             raise unreachable(what, error) from error
         finally:

@@ -94,6 +94,11 @@ class Connection:
         await self._refresh()
         return str(self._configuration.api_key.get("BearerToken", "")).strip()
 
+    def renew(self, other: Connection) -> None:
+        """Take over the token of `other`, which leads to the same API server; requests that are under way go on."""
+        self._configuration.api_key = other._configuration.api_key
+        self._loader, self._loaded = other._loader, other._loaded
+
     async def _refresh(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._loader is None or now - self._loaded < REFRESH or self._refreshing.locked():

@@ -26,6 +26,28 @@ from regent.engine.resources import Resource
 
 APPLY_PATCH = "application/apply-patch+yaml"
 INITIAL_END = "k8s.io/initial-events-end"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+"""What is accepted where bodies are not wanted: they do not leave the API server then."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is listed and watched: a kind in a namespace, of the objects with the labels that `selector` (the text of a
+    query; "": all) asks for, whole or without their bodies."""
+
+    resource: Resource
+    namespace: str
+    selector: str = ""
+    bodies: bool = True
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The part of it that goes into the query."""
+        return {"labelSelector": self.selector} if self.selector else {}
+
+    def accept(self, what: str = "") -> str:
+        """The form of the answer; `what`: "List", or "" for one object at a time."""
+        return "application/json" if self.bodies else METADATA_ONLY.format(what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,15 @@ class CopyingCluster(KubernetesCluster):
 
     def __init__(self, connection: Connection, **options: Any) -> None:
         super().__init__(connection, field_manager=FIELD_MANAGER, **options)
+        self._streams: set[aiohttp.StreamReader] = set()
+
+    async def close(self) -> None:
+        """Close the connections; watches that are open fail."""
+        for stream in self._streams:
+            # A library's session that is closed leaves its streams open: they would go on telling of a cluster that is
+            # no longer the region's.
+            stream.set_exception(ConnectionError("the client has been closed"))
+        await super().close()
 
     async def apply(self, resource: Resource, obj: Object, *, force: bool, status: bool = False) -> Object:
         """Server-side apply; see the port."""
@@ -61,13 +92,17 @@ class CopyingCluster(KubernetesCluster):
         )
         return cast(Object, found)
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
         """Turn the fields that our POST has set into fields of our applies; see the port."""
         current = await self.get(resource, namespace, name)
         metadata = current["metadata"]
         if metadata.get("uid") != uid:
             raise ConflictError(f"{resource.kind} {name} is another object now", status=409, reason="Conflict")
-        fields = as_applied(current)
+        if version and metadata.get("resourceVersion") != version:
+            raise ConflictError(f"{resource.kind} {name} has changed meanwhile", status=409, reason="Conflict")
+        fields = as_applied(current, whole=whole)
         if fields is None:
             return current
         change = {"uid": uid, "resourceVersion": metadata["resourceVersion"], "managedFields": fields}
@@ -83,19 +118,17 @@ class CopyingCluster(KubernetesCluster):
         }
         await self._request("DELETE", resource, object_path(resource, namespace, name), body=options, name=name)
 
-    async def page(
-        self, resource: Resource, namespace: str, *, limit: int, token: str = ""
-    ) -> tuple[list[Object], str, str]:
+    async def page(self, view: View, *, limit: int, token: str = "") -> tuple[list[Object], str, str]:
         """Return a chunk of a LIST, the token of the next one ("" after the last) and the list's resourceVersion."""
-        query = {"limit": str(limit), **({"continue": token} if token else {})}
-        found = await self._request("GET", resource, object_path(resource, namespace), query, verb="list")
+        resource = view.resource
+        query = {**view.query, "limit": str(limit), **({"continue": token} if token else {})}
+        path = object_path(resource, view.namespace)
+        found = await self._request("GET", resource, path, query, verb="list", accept=view.accept("List"))
         items = [_typed(resource, item) for item in found.get("items") or ()]
         metadata = found.get("metadata") or {}
         return items, str(metadata.get("continue") or ""), str(metadata.get("resourceVersion") or "")
 
-    async def watch(
-        self, resource: Resource, namespace: str, *, version: str, silence: float, lasts: float
-    ) -> AsyncIterator[Event]:
+    async def watch(self, view: View, *, version: str, silence: float, lasts: float) -> AsyncIterator[Event]:
         """Follow the objects of a namespace.
 
         Args:
@@ -108,7 +141,8 @@ class CopyingCluster(KubernetesCluster):
             ClusterError: with status 410 where `version` is too old; with 400 or 422 where the server knows no
                 streaming lists.
         """
-        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(int(lasts))}
+        resource, namespace = view.resource, view.namespace
+        query = {**view.query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(int(lasts))}
         if version:
             query["resourceVersion"] = version
         else:
@@ -117,7 +151,7 @@ class CopyingCluster(KubernetesCluster):
         url = self._connection.server + object_path(resource, namespace) + "?" + urlencode(query)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=silence)
         try:
-            headers = {"Accept": "application/json", **self._client.default_headers}
+            headers = {"Accept": view.accept(), **self._client.default_headers}
             if authorization := await self._connection.authorization():
                 headers["authorization"] = authorization
             if self._closed.is_set():
@@ -130,10 +164,12 @@ class CopyingCluster(KubernetesCluster):
             try:
                 if response.status != 200:
                     raise refused(what, resource, response.status, response.headers, await response.read())
+                self._streams.add(response.content)
                 yield Event("OPENED", {"metadata": {}})
                 async for line in response.content:
                     yield _event(what, resource, line)
             finally:
+                self._streams.discard(response.content)
                 # The rest of the stream is not read: the connection goes with it.
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as error:
@@ -153,7 +189,7 @@ def _event(what: str, resource: Resource, line: bytes) -> Event:
 
 
 def _typed(resource: Resource, obj: Object) -> Object:
-    """The items of a list come without these two."""
+    """The items of a list come without these two. Objects without bodies keep the kind that says so."""
     obj.setdefault("apiVersion", resource.api_version)
     obj.setdefault("kind", resource.kind)
     return obj

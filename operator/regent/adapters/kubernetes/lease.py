@@ -81,6 +81,10 @@ class LeaseElector:
         self._renew = renew
         self._deadline = duration * DEADLINE
         self._lease: Object | None = None
+        """The Lease as it can be written; None while it has to be read first."""
+        self._seen: dict[str, Any] = {}
+        """The spec as last seen. It outlives `_lease`: the number of a term holds for as long as the term does, and a
+        fence without it would be older than what this very leader has written."""
         self._observed: tuple[Any, ...] = ()
         self._observed_at = float("-inf")
         self._valid_until = float("-inf")
@@ -98,12 +102,12 @@ class LeaseElector:
     @property
     def transitions(self) -> int:
         """`leaseTransitions` of the lease as last seen: the middle number of every fence."""
-        return int(self._spec().get("leaseTransitions") or 0)
+        return int(self._seen.get("leaseTransitions") or 0)
 
     @property
     def holder(self) -> str:
         """The identity that holds the lease as last seen, "" for none."""
-        return str(self._spec().get("holderIdentity") or "")
+        return str(self._seen.get("holderIdentity") or "")
 
     def check(self) -> None:
         """Raise LeadershipLostError unless leading; called right before every effect."""
@@ -133,7 +137,8 @@ class LeaseElector:
         Raises:
             LeadershipLostError: it was held and is not any more.
         """
-        self._renewed_at = self._clock.monotonic()
+        # It may be long since this part was made: a standby hub begins to compete when it is promoted.
+        self._renewed_at = self._tried_at = self._clock.monotonic()
         while True:
             started = self._clock.monotonic()
             if self._held and started >= self._valid_until:
@@ -152,7 +157,7 @@ class LeaseElector:
         if not self.leading or self._lease is None:
             return
         self._held = False
-        spec = {**self._spec(), "holderIdentity": "", "leaseDurationSeconds": 1}
+        spec = {**self._seen, "holderIdentity": "", "leaseDurationSeconds": 1}
         spec["renewTime"] = spec["acquireTime"] = rfc3339_micro(self._clock.wall())
         try:
             await self._cluster.replace(LEASES, {**self._lease, "spec": spec})
@@ -246,14 +251,14 @@ class LeaseElector:
     def _observe(self, lease: Object) -> None:
         self._lease = lease
         self._renewed_at = self._clock.monotonic()
-        spec = lease.get("spec") or {}
+        self._seen = spec = dict(lease.get("spec") or {})
         seen = tuple(spec.get(field) for field in ("holderIdentity", "renewTime", "acquireTime", "leaseTransitions"))
         if seen != self._observed:
             self._observed, self._observed_at = seen, self._clock.monotonic()
 
     def _expired(self) -> bool:
         """Judge whether the lease of another has run out: it has not changed for its duration before our eyes."""
-        duration = float(self._spec().get("leaseDurationSeconds") or self.duration)
+        duration = float(self._seen.get("leaseDurationSeconds") or self.duration)
         return self._clock.monotonic() >= self._observed_at + (duration if duration > 0 else self.duration)
 
     def _lost(self, why: str) -> LeadershipLostError:
@@ -261,6 +266,3 @@ class LeaseElector:
         self._elected.clear()
         self._metrics.gauge("regent_leader", 0.0)
         return LeadershipLostError(why)
-
-    def _spec(self) -> dict[str, Any]:
-        return dict((self._lease or {}).get("spec") or {})

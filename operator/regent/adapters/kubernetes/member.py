@@ -11,8 +11,10 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import json
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -36,6 +38,16 @@ _USER_FIELDS = {"client-certificate-data", "client-key-data", "token", "extensio
 
 # Not a call on the hub: under this name it adds nothing to the access rules that are made from the source.
 _HOME_OF_THE_UID = resources.NAMESPACES
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """The client of a region. `digest`: of its kubeconfig; `place`: of what stays when a token is renewed."""
+
+    digest: str
+    place: str
+    connection: Connection
+    cluster: KubernetesCluster
 
 
 class MemberClusterPool:
@@ -63,7 +75,7 @@ class MemberClusterPool:
         self._listener: Callable[[str, bool], None] = lambda _region, _answered: None
         self._clock = clock
         self._metrics = metrics
-        self._members: dict[str, tuple[str, KubernetesCluster]] = {}
+        self._members: dict[str, _Member] = {}
         self._opening: dict[str, asyncio.Lock] = {}
 
     async def identify(self, region: str, kubeconfig: str) -> str:
@@ -83,9 +95,9 @@ class MemberClusterPool:
 
     async def forget(self, region: str) -> None:
         """Close the region's connections."""
-        _, member = self._members.pop(region, ("", None))
+        member = self._members.pop(region, None)
         if member is not None:
-            await member.close()
+            await member.cluster.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -97,12 +109,22 @@ class MemberClusterPool:
         # One at a time: of two clients made at once for a region, one would never be closed.
         async with self._opening.setdefault(region, asyncio.Lock()):
             known = self._members.get(region)
-            if known is not None and known[0] == digest:
-                return known[1]
+            if known is not None and known.digest == digest:
+                return known.cluster
+            try:
+                connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
+                place = _place(kubeconfig)
+            except ValueError:
+                await self.forget(region)
+                raise
+            if known is not None and known.place == place:
+                # Another token for the same server: watches go on, and nothing is listed anew.
+                known.connection.renew(connection)
+                self._members[region] = replace(known, digest=digest)
+                return known.cluster
             await self.forget(region)
-            connection = await member_connection(kubeconfig, source=f"kubeconfig of region {region}")
             member = self._client(region, connection)
-            self._members[region] = (digest, member)
+            self._members[region] = _Member(digest, place, connection, member)
             return member
 
     def _client(self, region: str, connection: Connection) -> KubernetesCluster:
@@ -167,6 +189,15 @@ def _checked(kubeconfig: str) -> dict[str, Any]:
         "clusters": [{"name": "member", "cluster": cluster}],
         "users": [{"name": "member", "user": user}],
     }
+
+
+def _place(kubeconfig: str) -> str:
+    """Return a hash of a kubeconfig without its token: server, authorities, client certificate."""
+    config = _checked(kubeconfig)
+    [user] = config["users"]
+    rest = {name: value for name, value in user["user"].items() if name != "token"}
+    said = json.dumps([config["clusters"], rest, "token" in user["user"]], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _entry(config: dict[str, Any], listing: str, name: Any, key: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ cluster whose resource cannot be read off the source is an error, except in the 
 
 Leases and ConfigMaps are those in Regent's own namespace, and Secrets those in that and in the namespaces of the
 setting `secretNamespaces`; all other kinds are the users', in any namespace. Of the Leases only Regent's own may be
-written; the others are its agents'. The command line is left out, which acts as its user, and so is the agent, which
-has an account of its own (deploy/agent).
+written; the others are its agents'. The command line is left out, which acts as its user, and so are the agent, which
+has an account of its own (deploy/agent), and what only a standby hub does (`regent.adapters.kubernetes.standby_rules`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from regent.engine.resources import CONFIG_MAPS, LEASES, NAMESPACES, SECRETS, Re
 from regent.engine.resync import WATCHED
 
 SOURCE = Path(regent.__file__).parent
-LEFT_OUT = ("cli/", "api/", "engine/agent/", "agent_wiring.py", "adapters/kubernetes/rbac.py")
+LEFT_OUT = ("cli/", "api/", "engine/agent/", "engine/standby/", "agent_wiring.py", "adapters/kubernetes/rbac.py")
 PASSED_ON = frozenset(
     {
         "engine/status.py",
         "engine/resync.py",
         "adapters/promotion/objects.py",
+        "engine/replication/bodies.py",
         "engine/replication/copier.py",
         "engine/replication/farewell.py",
         "engine/replication/losers.py",

@@ -15,17 +15,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniApi, PatroniSecrets, basic_authorization
-from regent.adapters.promotion.patroni_positions import Loss, Positions, Track, estimate_loss, lag
+from regent.adapters.promotion.patroni_access import PatroniAccess
+from regent.adapters.promotion.patroni_api import TIMEOUT, Clients, PatroniSecrets
+from regent.adapters.promotion.patroni_distance import QUICK, Distance
+from regent.adapters.promotion.patroni_history import Histories, never_follows, promoted_itself, rebuild
+from regent.adapters.promotion.patroni_positions import Loss, Positions, Track
 from regent.adapters.promotion.patroni_state import (
     FENCE_KEY,
+    HELD_KEY,
+    NOWHERE,
     Address,
-    Fork,
     PatroniSettings,
     Seen,
-    fork_of,
     judge,
-    promoted_itself,
     replacing,
     standby_snapshot,
 )
@@ -37,14 +39,8 @@ from regent.domain.failover.roles import Role, RoleState, SyncState
 from regent.engine.ports import Clock
 from regent.engine.promotion import PromotionDriver
 
-RECENT = 1.0
-"""Seconds for which the last look at a primary is good enough to tell a standby's lag."""
-
-PATIENCE = 5.0
-"""Seconds for which a region that did not answer is not asked again on the side."""
-
-QUICK = 0.5
-"""Seconds for a look on the side, at a region that the call is not about."""
+LEADING = 15.0
+"""Seconds between two requests to Patroni to take its leader key."""
 
 
 class PatroniDriver:
@@ -71,11 +67,13 @@ class PatroniDriver:
     ) -> None:
         self._step = step
         self._settings = PatroniSettings.read(step.settings)
-        self._namespace = namespace
-        self._clients = clients
-        self._secrets = secrets
+        self._access = PatroniAccess(
+            self._settings, step=step.name, namespace=namespace, clients=clients, secrets=secrets
+        )
         self._tracks = tracks
         self._clock = clock
+        self._histories = Histories(self._history, tracks)
+        self._distance = Distance(self._try, self._histories, tracks, clock)
 
     @property
     def step(self) -> PromotionStep:
@@ -91,15 +89,21 @@ class PatroniDriver:
         except UnavailableError as error:
             return RoleState(role=Role.UNKNOWN, message=str(error))
         judgement = judge(seen)
-        behind = await self._lag(region, seen) if judgement.role is Role.STANDBY else None
+        behind, doubt, apart = None, "", ""
+        if judgement.role is Role.STANDBY:
+            behind, doubt, apart = await self._distance.of(region, seen, [*self._settings.clusters])
         return RoleState(
             role=judgement.role,
-            message=judgement.message,
+            message=f"{judgement.message}; {apart}" if apart else judgement.message,
             fence=seen.fence,
             position=seen.position,
             # A standby's timeline is not told reliably: too low until its next restartpoint.
             history=str(seen.timeline) if judgement.role is Role.ACTIVE and seen.timeline is not None else "",
             lag=behind,
+            doubt=doubt,
+            diverged=apart,
+            wanted=Role.ACTIVE if seen.standby_of is None else Role.STANDBY,
+            held=seen.held,
             snapshot=standby_snapshot(seen),
         )
 
@@ -121,6 +125,7 @@ class PatroniDriver:
         address = await self._address(successor)
         current = seen.standby_of or {}
         if (current.get("host"), current.get("port", 5432)) == (address.host, address.port):
+            await self._lead(region, seen)
             return
         await self._same_database(region, seen, successor)
         await self._same_timeline(region, seen, successor)
@@ -128,7 +133,17 @@ class PatroniDriver:
         wanted: dict[str, Any] = {"host": address.host, "port": address.port}
         if slot or current.get("primary_slot_name"):
             wanted["primary_slot_name"] = slot or None  # a slot of another primary is none of this one
+        if seen.held:
+            wanted["restore_command"] = None
         await self._configure(region, wanted, seen, fence)
+
+    async def hold(self, region: str, *, fence: Fence, run: str) -> None:
+        """Make the region's cluster a standby cluster of nobody; see `regent.engine.promotion.Holding`."""
+        seen = await self._look(region)
+        self._refuse(region, seen, fence)
+        nobody = replacing({"restore_command": NOWHERE}, seen.standby_of)
+        if not seen.held:
+            await self._configure(region, nobody, seen, fence, held=True)
 
     async def restore(self, region: str, snapshot: Mapping[str, Any], *, fence: Fence, run: str) -> None:
         """Bring back the region's `standby_cluster` as it was, or take it out; see the port."""
@@ -148,13 +163,18 @@ class PatroniDriver:
         if isinstance(new, UnavailableError):
             return SyncState(done=False, message=str(new))
         if isinstance(old, UnavailableError):
-            return SyncState(done=False, message=str(self._loss(source, new)))
+            return SyncState(done=False, message=str(await self._distance.loss(source, to, new)))
         if old.identifier != new.identifier:
             raise self._mismatch(source, old.identifier, to, new.identifier)
+        fork = await self._histories.left(to, new, source)
+        if fork is not None:
+            # It would seem to stream, and to be as far: the positions are of two histories.
+            raise PromotionProblemError("Diverged", never_follows(to, new, source, fork))
         behind = None if old.position is None or new.position is None else max(0, old.position - new.position)
         waits = await self._not_in_step(source, old, to, new, behind)
         if waits:
-            return SyncState(done=False, message=waits, behind=behind, loss=str(self._loss(source, new)))
+            loss = await self._distance.loss(source, to, new)
+            return SyncState(done=False, message=waits, behind=behind, loss=str(loss))
         return SyncState(done=True, message=f"{to} has replayed all of {source}, up to {new.position}", behind=0)
 
     async def estimate_loss(self, source: str, to: str) -> Loss:
@@ -163,7 +183,7 @@ class PatroniDriver:
         Raises:
             UnavailableError: `to` cannot be asked.
         """
-        return self._loss(source, await self._look(to))
+        return await self._distance.loss(source, to, await self._look(to))
 
     async def divergence(self, region: str, active: str) -> str:
         """Tell what a former primary wrote after `active` was promoted: text for people, "" when there is nothing.
@@ -173,58 +193,29 @@ class PatroniDriver:
             UnavailableError: one of the two cannot be asked, or cannot tell yet.
         """
         seen, promoted = await asyncio.gather(self._look(region), self._look(active))
-        if seen.standby_of is not None:
+        if seen.standby_of is not None and not seen.held:
             return ""  # it writes no more, and what it had written before was judged when it was told to follow
-        if seen.recovering is not False or promoted.recovering is not False or seen.position is None:
+        # What is held back was shut down as a primary: all that it wrote is replayed once it has started again.
+        final = seen.recovering is True if seen.held else seen.recovering is False
+        if not final or promoted.recovering is not False or seen.position is None:
             # A primary that died is started in recovery and promoted anew: its position is not final before that.
             raise UnavailableError(f"what {region} wrote is not known yet: {judge(seen).message}")
-        fork = await self._fork(region, seen, active, promoted)
+        fork = await self._histories.fork(region, seen, active, promoted)
         wrote = (
             f"{region} wrote {seen.position - fork.position} bytes of WAL on timeline {seen.timeline} that {active}, "
             f"which was promoted at position {fork.position}, does not have"
         )
         if promoted_itself(seen, fork):
-            raise self._rebuild(region, seen, active, wrote)
+            raise rebuild(seen, active, wrote)
         return f"{wrote}; they are undone when it follows {active}" if seen.position > fork.position else ""
 
     # -----------------------------------------------------------------------------------------------------------
 
-    async def _api(self, region: str, *, changing: bool = False) -> PatroniApi:
-        settings = self._settings
-        cluster = settings.clusters.get(region)
-        if cluster is None:
-            raise PromotionProblemError(
-                "ClusterNotListed", f"step {self._step.name} lists no cluster in {region}: add it to patroni.clusters"
-            )
-        authority = b""
-        if settings.authority:
-            authority = await self._entry(settings.authority, "ca.crt")
-        try:
-            client = self._clients.client(authority)
-        except ValueError as error:
-            raise PromotionProblemError(
-                "SecretInvalid", f"ca.crt of Secret {self._namespace}/{settings.authority}: {error}"
-            ) from None
-        authorization = ""
-        if changing and settings.credentials:
-            authorization = basic_authorization(
-                await self._entry(settings.credentials, "username"), await self._entry(settings.credentials, "password")
-            )
-        return PatroniApi(region, cluster.url, client=client, authorization=authorization)
-
     async def _history(self, region: str) -> list[tuple[int, int]]:
-        return await (await self._api(region)).history()
-
-    async def _entry(self, name: str, key: str) -> bytes:
-        value = (await self._secrets.data(self._namespace, name)).get(key)
-        if not value:
-            raise PromotionProblemError(
-                "SecretKeyNotFound", f"Secret {self._namespace}/{name} has no key {key}: add it"
-            )
-        return value
+        return await (await self._access.api(region)).history()
 
     async def _look(self, region: str, *, timeout: float = TIMEOUT) -> Seen:
-        api = await self._api(region)
+        api = await self._access.api(region)
         track = self._tracks.setdefault(region, Track())
         asked = self._clock.monotonic()
         try:
@@ -240,36 +231,6 @@ class PatroniDriver:
             return await self._look(region, timeout=timeout)
         except UnavailableError as error:
             return error
-
-    async def _lag(self, region: str, seen: Seen) -> float | None:
-        """The lag behind the primary that was seen last; the others are asked where that was too long ago, and where
-        the standby does not stream: is its source gone, or only the way to it?"""
-        if seen.position is None:
-            return None
-        now = self._clock.monotonic()
-        others = [name for name in self._settings.clusters if name != region]
-        if not seen.streaming or not any(self._fresh(name, now) for name in others):
-            asked = [name for name in others if self._answered(name, now)]
-            await asyncio.gather(*(self._try(name, timeout=QUICK) for name in asked))
-        known = [track for name in others if (track := self._tracks.get(name)) is not None and track.last is not None]
-        if not known:
-            return None
-        primary = max(known, key=lambda track: track.last.time if track.last else 0.0)
-        return lag(primary, position=seen.position, streaming=seen.streaming)
-
-    def _fresh(self, region: str, now: float) -> bool:
-        track = self._tracks.get(region)
-        return track is not None and track.last is not None and now - track.last.time < RECENT
-
-    def _answered(self, region: str, now: float) -> bool:
-        track = self._tracks.get(region)
-        return track is None or track.failed is None or now - track.failed > PATIENCE
-
-    def _loss(self, source: str, new: Seen) -> Loss:
-        track = self._tracks.get(source)
-        if track is None or new.position is None:
-            return Loss(seconds=None, known_bytes=None)
-        return estimate_loss(track, position=new.position, now=self._clock.monotonic())
 
     def _refuse(self, region: str, seen: Seen, fence: Fence) -> None:
         """Raise what forbids a change of the region."""
@@ -292,33 +253,32 @@ class PatroniDriver:
         if identifier and seen.identifier and identifier != seen.identifier:
             raise self._mismatch(region, seen.identifier, other, identifier)
 
-    async def _fork(self, region: str, seen: Seen, active: str, promoted: Seen) -> Fork:
-        own, history = await asyncio.gather(self._history(region), self._history(active))
-        fork = fork_of(seen, own, promoted, history)
-        if fork is None:
-            # Patroni writes its history a moment after the promotion.
-            raise UnavailableError(f"Patroni of {active} does not tell yet where its timeline began")
-        return fork
+    async def _lead(self, region: str, seen: Seen) -> None:
+        """Let a standby cluster have a leader that would stay without one, see docs/adr/0021."""
+        track, now = self._tracks.setdefault(region, Track()), self._clock.monotonic()
+        if seen.role != "replica" or not seen.streaming or (track.led is not None and now - track.led < LEADING):
+            return
+        api = await self._access.api(region, changing=True)
+        if await api.address() is None:
+            track.led = now
+            await api.lead(seen.name)
 
     async def _same_timeline(self, region: str, seen: Seen, successor: str) -> None:
         """Refuse to let a primary follow another one when it was promoted itself since the two parted, as after a
         crash: each then has a timeline of the same number and of its own. Patroni and pg_rewind compare numbers, take
-        the two for one, and rewind nothing; the database would keep what it wrote and never stream."""
-        if seen.recovering is not False:
+        the two for one, and rewind nothing; the database would keep what it wrote and never stream. And refuse to stop
+        a primary for a standby that has left its history."""
+        if seen.recovering is not False and not seen.held:
             return
         other = await self._try(successor, timeout=QUICK)
-        if isinstance(other, UnavailableError) or other.recovering is not False:
-            return  # not promoted: the two have not parted, or nobody can say
-        if promoted_itself(seen, await self._fork(region, seen, successor, other)):
-            raise self._rebuild(region, seen, successor, f"{region} goes on beside {successor}")
-
-    def _rebuild(self, region: str, seen: Seen, active: str, what: str) -> PromotionProblemError:
-        return PromotionProblemError(
-            "PromotedItself",
-            f"{what}. It promoted itself since; pg_rewind cannot tell its timeline {seen.timeline} from the other one. "
-            f"Save what you need of it, then make it anew as a standby of {active}: stop Patroni there, "
-            "remove its data directory, `patronictl remove` its cluster, start it with bootstrap.dcs.standby_cluster",
-        )
+        if isinstance(other, UnavailableError):
+            return  # nobody can say
+        if other.recovering is not False:
+            left = await self._histories.left(successor, other, region) if not seen.held else None
+            if left is not None:
+                raise PromotionProblemError("Diverged", never_follows(successor, other, region, left))
+        elif promoted_itself(seen, await self._histories.fork(region, seen, successor, other)):
+            raise rebuild(seen, successor, f"{region} goes on beside {successor}")
 
     def _mismatch(self, region: str, identifier: str, other: str, others: str) -> PromotionProblemError:
         return PromotionProblemError(
@@ -336,7 +296,7 @@ class PatroniDriver:
         track = self._tracks.setdefault(region, Track())
         if fresh or track.address is None:
             try:
-                track.address = await (await self._api(region)).address() or track.address
+                track.address = await (await self._access.api(region)).address() or track.address
             except UnavailableError:
                 if track.address is None:
                     raise
@@ -373,10 +333,15 @@ class PatroniDriver:
             return other
         return f"{to} has {behind} bytes of WAL to replay" if behind is None or behind > 0 else ""
 
-    async def _configure(self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence) -> None:
+    async def _configure(
+        self, region: str, standby: Mapping[str, Any] | None, seen: Seen, fence: Fence, *, held: bool = False
+    ) -> None:
         """Write the role and the fence in one change."""
-        api = await self._api(region, changing=True)
-        await api.configure({"standby_cluster": standby, FENCE_KEY: {"fence": str(fence)}})
+        api = await self._access.api(region, changing=True)
+        ours: dict[str, Any] = {"fence": str(fence)}
+        if held or seen.held:
+            ours[HELD_KEY] = held or None
+        await api.configure({"standby_cluster": standby, FENCE_KEY: ours})
 
 
 def patroni_steps(

@@ -141,15 +141,31 @@ class PatroniApi:
         """
         status, _ = await self._ask("PATCH", "/config", timeout=TIMEOUT, body=change)
         if status in (401, 403):
-            raise PromotionProblemError(
-                "CredentialsRefused",
-                f"{self._where} refuses the change with {status}: put username and password of its "
-                "restapi.authentication into the Secret of patroni.credentialsSecretRef",
-            )
+            raise self._refused(status)
         if status == 409:
             raise ConflictError(f"{self._where}: its configuration was changed at the same time", status=status)
         if status != 200:
             raise UnavailableError(f"{self._where} answered the change with {status}", status=status)
+
+    async def lead(self, member: str) -> None:
+        """Let a member take the leader key of a cluster that has no leader, as `patronictl failover` does.
+
+        Raises:
+            PromotionProblemError: the credentials are refused.
+            UnavailableError: it was refused, or there was no answer yet: Patroni answers when it is done.
+        """
+        status, _ = await self._ask("POST", "/failover", timeout=TIMEOUT, body={"candidate": member})
+        if status in (401, 403):
+            raise self._refused(status)
+        if status != 200:
+            raise UnavailableError(f"{self._where} answered the request to lead with {status}", status=status)
+
+    def _refused(self, status: int) -> PromotionProblemError:
+        return PromotionProblemError(
+            "CredentialsRefused",
+            f"{self._where} refuses the change with {status}: put username and password of its "
+            "restapi.authentication into the Secret of patroni.credentialsSecretRef",
+        )
 
     async def _get(self, path: str, *, good: tuple[int, ...], timeout: float) -> Mapping[str, Any]:
         status, content = await self._ask("GET", path, timeout=timeout)

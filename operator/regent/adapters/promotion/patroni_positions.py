@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from regent.adapters.promotion.patroni_state import Address, Seen
+from regent.domain.times import rfc3339
 
 KEPT = 600
 """Samples of a primary that are kept: ten minutes at one a second."""
@@ -40,6 +41,12 @@ class Track:
     """When it could last not be asked, if that was after the last answer."""
     identifier: str = ""
     address: Address | None = None
+    history: tuple[tuple[int, int], ...] = ()
+    """Ends of the timelines before `history_of`."""
+    history_of: int | None = None
+    """Timeline of the primary whose history is known."""
+    led: float | None = None
+    """When its cluster, which had no leader, was last asked to take one."""
 
     def note(self, seen: Seen, *, asked: float) -> None:
         """Remember a look. `asked`: when the question left, so that a position is never taken for younger than it
@@ -69,15 +76,25 @@ class Loss:
     """Every write that was acknowledged longer ago than this is there; None: nothing is known."""
     known_bytes: int | None
     """WAL that was seen on the old primary and is missing."""
+    replayed_time: float | None = None
+    """When the last transaction that the new side has replayed was committed, by its primary's clock. No bound: nobody
+    knows that clock, nor whether that primary is the one that is gone."""
 
     def __str__(self) -> str:
         """For people."""
         if self.known_bytes is None:
-            return "unknown: the old primary was never seen"
+            return "unknown: the old primary was never seen" + replayed(self.replayed_time)
         missing = f"{self.known_bytes} bytes of WAL that were seen there are missing"
         if self.seconds is None:
             return f"unknown: {missing}"
         return f"at most the writes of the last {math.ceil(self.seconds * 10) / 10:.1f} s; {missing}"
+
+
+def replayed(time: float | None) -> str:
+    """What a standby's last transaction tells people where nothing else is known; "" when there is none."""
+    if time is None:
+        return ""
+    return f"; the last transaction that was replayed is of {rfc3339(time)}, by its primary's clock"
 
 
 def estimate_loss(source: Track, *, position: int, now: float) -> Loss:

@@ -6,8 +6,9 @@ roles), `global_config.py` (`is_standby_cluster`). Answers come from outside, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from regent.domain.failover.fence import Fence, parse_fence
@@ -16,6 +17,13 @@ from regent.domain.failover.roles import Role
 FENCE_KEY = "regent"
 """Key of Patroni's dynamic configuration under which Regent leaves its fence. Patroni keeps keys that it does not know
 and does nothing with them."""
+
+HELD_KEY = "held"
+"""Under `FENCE_KEY`, beside the fence: true while the region is held back."""
+
+NOWHERE = "false"
+"""`restore_command` of a region that is held back: a program that never finds an archived file. With it, and without a
+host, Patroni runs a standby cluster that takes no writes, follows nobody and rewinds nothing."""
 
 MAX_SNAPSHOT = 8 * 1024
 _DOWN = frozenset({"stopped", "start failed", "crashed"})
@@ -34,6 +42,9 @@ class Seen:
     """`pg_is_in_recovery()`; None: PostgreSQL did not answer a query."""
     position: int | None = None
     """Bytes of WAL: flushed (not in recovery) or replayed (in recovery)."""
+    replayed_time: float | None = None
+    """In recovery: when the last transaction that it has replayed was committed, seconds since the epoch by the clock
+    of the primary that did; None: none since PostgreSQL was started."""
     streaming: bool = False
     """In recovery with a running WAL receiver. PostgreSQL starts one only after it has replayed all WAL of its own."""
     followers: frozenset[str] = frozenset()
@@ -46,6 +57,8 @@ class Seen:
     standby_of: Mapping[str, Any] | None = None
     """`standby_cluster` of the dynamic configuration, where it is one."""
     fence: Fence | None = None
+    held: bool = False
+    """It was held back (`HELD_KEY`), and has not been told to follow anybody since."""
 
 
 def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
@@ -54,12 +67,14 @@ def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
     replayed, written = _whole(xlog.get("replayed_location")), _whole(xlog.get("location"))
     recovering = True if replayed is not None else False if written is not None else None
     standby = config.get("standby_cluster")
+    ours = _mapping(config.get(FENCE_KEY))
     return Seen(
         name=str(_mapping(status.get("patroni")).get("name", ""))[:253],
         state=str(status.get("state", ""))[:64],
         role=str(status.get("role", ""))[:64],
         recovering=recovering,
         position=written if replayed is None else replayed,
+        replayed_time=_time(xlog.get("replayed_timestamp")) if recovering else None,
         streaming=bool(recovering) and status.get("replication_state") == "streaming",
         followers=_followers(status.get("replication")),
         timeline=_whole(status.get("timeline")),
@@ -69,7 +84,8 @@ def read_seen(status: Mapping[str, Any], config: Mapping[str, Any]) -> Seen:
         standby_of=standby
         if isinstance(standby, dict) and any(standby.get(key) for key in ("host", "port", "restore_command"))
         else None,
-        fence=parse_fence(str(_mapping(config.get(FENCE_KEY)).get("fence", ""))),
+        fence=parse_fence(str(ours.get("fence", ""))),
+        held=ours.get(HELD_KEY) is True and isinstance(standby, dict) and not standby.get("host"),
     )
 
 
@@ -96,11 +112,13 @@ def judge(seen: Seen) -> Judgement:
         return Judgement(Role.CHANGING, f"{what}: it is to become a standby and may still take writes")
     if seen.standby_of is None:
         if seen.recovering:
-            what += ": it is being promoted, or the URL leads to a replica and not to the leader"
+            what += ": it is being promoted or kept from it, or the URL leads to a replica and not to the leader"
         return Judgement(Role.CHANGING, what)
     if seen.recovering and seen.role == "replica":
         # In a cluster of several members, another one may be the leader that is still being demoted.
         return Judgement(Role.CHANGING, f"{what}: not the leader of the standby cluster")
+    if seen.held and (seen.recovering or seen.state in _DOWN):
+        return Judgement(Role.STANDBY, f"{what}, is held back and follows nobody")
     if seen.recovering or seen.state in _DOWN:
         return Judgement(Role.STANDBY, f"{what}, follows {seen.standby_of.get('host') or 'an archive'}")
     return Judgement(Role.CHANGING, what)
@@ -116,39 +134,6 @@ def replacing(wanted: Mapping[str, Any] | None, current: Mapping[str, Any] | Non
     if wanted is None:
         return None
     return {**dict.fromkeys(current or {}), **wanted}
-
-
-@dataclass(frozen=True, slots=True)
-class Fork:
-    """Where the histories of two primaries part: up to `position` (bytes of WAL), on `timeline`, they are one."""
-
-    timeline: int
-    position: int
-
-
-def fork_of(
-    own: Seen, own_history: Sequence[tuple[int, int]], active: Seen, history: Sequence[tuple[int, int]]
-) -> Fork | None:
-    """Return where the history of a primary parts from the `active` one's; None when it is not known.
-
-    Histories are the ends of past timelines, as Patroni tells them. The current timeline of a primary is never shared
-    with another primary, even where both have the same number: each took the next one when it was promoted. What is
-    missing in a history makes the point too low, never too high.
-    """
-    ends = {timeline: end for timeline, end in history if active.timeline is None or timeline < active.timeline}
-    own_ends = {timeline: end for timeline, end in own_history if own.timeline is None or timeline < own.timeline}
-    found: Fork | None = None
-    for timeline, end in sorted(ends.items()):
-        mine = own.position if timeline == own.timeline else own_ends.get(timeline)
-        found = Fork(timeline, end if mine is None else min(mine, end))
-        if mine != end or timeline == own.timeline:
-            break
-    return found
-
-
-def promoted_itself(own: Seen, fork: Fork) -> bool:
-    """Whether a primary was promoted since its history parted from another one's."""
-    return own.timeline is None or own.timeline > fork.timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,3 +211,12 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def _time(value: object) -> float | None:
+    try:
+        found = datetime.fromisoformat(str(value)[:40])
+        # Without its offset it would be of a time zone that nobody knows.
+        return found.timestamp() if found.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

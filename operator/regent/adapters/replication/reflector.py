@@ -4,6 +4,9 @@ A reflection begins with a streaming list where the API server has them (a plain
 in memory), else with a LIST in chunks. A stream that the server ends is taken up where it ended, without a list. One
 that has been silent for too long, or whose place in history is gone (410), begins anew. A region that cannot be reached
 is tried again after a growing delay, and every few seconds a small request tells whether it can.
+
+A label selector goes with the watch, so that what nobody selects costs nothing; users with other selectors have a watch
+of their own. Of kinds whose bodies are not kept only metadata is asked for.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from regent.adapters.kubernetes.copying import CopyingCluster, Event
+from regent.adapters.kubernetes.copying import CopyingCluster, Event, View
 from regent.adapters.replication.access import ReplicationAccess
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
 from regent.domain.replication.compare import CHANGED_AT, changed_at
 from regent.domain.replication.marks import FIELD_MANAGER
 from regent.engine.ports import Clock, Metrics, Object
+from regent.engine.replication.entries import Bodies
+from regent.engine.replication.listing import Listing
 from regent.engine.replication.reflection import Reflection
 from regent.engine.resources import Resource
 
@@ -33,12 +39,14 @@ PULSE = 2.0
 """Seconds between two looks whether a region's API server answers."""
 FIRST_RETRY = 0.2
 LAST_RETRY = 15.0
+UNSURE = 2.0
+"""Seconds by which a region's clock may seem to be off without being so: it is told to the second, and on the way."""
 GONE = 410
 NO_STREAMING = (400, 422)
 CREATED_BY_UPDATE = [{"manager": FIELD_MANAGER, "operation": "Update"}]
 """What is kept of the managedFields of a copy that was made by POST: its fields are not those of an apply yet."""
 
-_Key = tuple[str, Resource, str]
+_Key = tuple[str, Resource, str, str]
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +81,8 @@ class WatchReflectors:
         self._silence = silence
         self._followed: dict[_Key, _Followed] = {}
         self._pulses: dict[str, asyncio.Task[None]] = {}
+        self._ahead: dict[str, float] = {}
+        """By how many seconds the clocks of the regions' API servers are ahead of ours."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -83,21 +93,23 @@ class WatchReflectors:
                 self._start(followed)
             await asyncio.Event().wait()
 
-    def acquire(self, region: str, resource: Resource, namespace: str) -> Reflection:
+    def acquire(self, region: str, resource: Resource, namespace: str, *, selector: str = "") -> Reflection:
         """Return the reflection, which is watched from now on; see the port."""
-        key = (region, resource, namespace)
+        key = (region, resource, namespace, selector)
         followed = self._followed.get(key)
         if followed is not None:
             followed.users += 1
             return followed.reflection
-        followed = _Followed(Reflection(region, resource, namespace, slim=_slim))
+        slim = partial(_slim, ahead=lambda: self._ahead.get(region, 0.0))
+        bodies = Bodies.of(resource)
+        followed = _Followed(Reflection(region, resource, namespace, selector=selector, bodies=bodies, slim=slim))
         self._followed[key] = followed
         self._start(followed)
         return followed.reflection
 
     def release(self, reflection: Reflection) -> None:
         """End the watch with its last user; see the port."""
-        key = (reflection.region, reflection.resource, reflection.namespace)
+        key = _key(reflection)
         followed = self._followed[key]
         followed.users -= 1
         if followed.users:
@@ -106,14 +118,14 @@ class WatchReflectors:
         for task in (followed.task, *followed.refreshes):
             if task is not None:
                 task.cancel()
-        if not any(region == reflection.region for region, _, _ in self._followed):
+        if not any(region == reflection.region for region, *_ in self._followed):
             pulse = self._pulses.pop(reflection.region, None)
             if pulse is not None:
                 pulse.cancel()
 
     def refresh(self, reflection: Reflection) -> None:
         """Have it listed anew beside its watch; see the port."""
-        followed = self._followed.get((reflection.region, reflection.resource, reflection.namespace))
+        followed = self._followed.get(_key(reflection))
         group = self._group
         if followed is None or group is None or followed.refreshes:
             return
@@ -173,19 +185,21 @@ class WatchReflectors:
         if cluster is not place.cluster:
             # Perhaps another cluster, whose versions count differently.
             place.cluster, place.version = cluster, ""
+            if cluster.clock_offset() is None:
+                await cluster.ping()
+        self._look_at_clock(reflection.region, cluster)
         if not place.version and not place.can_stream:
             place.version = await self._list(cluster, reflection)
-        initial = _Initial(reflection) if not place.version else None
+        initial = Listing(reflection) if not place.version else None
         lasts = LASTS * (1 - self._jitter() / 5)
-        stream = cluster.watch(
-            reflection.resource, reflection.namespace, version=place.version, silence=self._silence, lasts=lasts
-        )
+        stream = cluster.watch(_view(reflection), version=place.version, silence=self._silence, lasts=lasts)
         async for event in stream:
             if event.kind == "OPENED":
                 followed.streaming = True
             elif initial is not None:
-                if not initial.take(event):
+                if not _take(initial, event):
                     continue
+                await _finish(initial)
                 self._metrics.count("regent_replication_lists_total", region=reflection.region)
                 reflection.absent = False
                 reflection.list_completed()
@@ -200,15 +214,14 @@ class WatchReflectors:
 
     async def _list(self, cluster: CopyingCluster, reflection: Reflection) -> str:
         """List all objects in chunks; return the list's version."""
-        mark, token, items = reflection.mark(), "", list[Object]()
+        listing, token = Listing(reflection), ""
         while True:
-            page, token, version = await cluster.page(
-                reflection.resource, reflection.namespace, limit=CHUNK, token=token
-            )
-            items += page
+            page, token, version = await cluster.page(_view(reflection), limit=CHUNK, token=token)
+            for obj in page:
+                listing.add(obj)
             if not token:
                 break
-        reflection.replace_all(items, mark=mark)
+        await _finish(listing)
         self._metrics.count("regent_replication_lists_total", region=reflection.region)
         reflection.absent = False
         reflection.heard(self._clock.monotonic())
@@ -231,6 +244,7 @@ class WatchReflectors:
             try:
                 cluster = await self._access.cluster(region)
                 await cluster.ping()
+                self._look_at_clock(region, cluster)
                 silent = 0
             except (ClusterError, PromotionProblemError) as error:
                 silent += 1
@@ -241,6 +255,10 @@ class WatchReflectors:
             now = self._clock.monotonic()
             for reflection in self._streaming(region):
                 reflection.heard(now)
+
+    def _look_at_clock(self, region: str, cluster: CopyingCluster) -> None:
+        offset = cluster.clock_offset() or 0.0
+        self._ahead[region] = offset if abs(offset) > UNSURE else 0.0
 
     def _streaming(self, region: str) -> list[Reflection]:
         return [
@@ -259,32 +277,34 @@ class _Place:
     cluster: CopyingCluster | None = None
 
 
-class _Initial:
-    """The objects of a streaming list, as they come."""
-
-    def __init__(self, reflection: Reflection) -> None:
-        self._reflection = reflection
-        self._mark = reflection.mark()
-        self._objects: dict[tuple[str, str], Object] = {}
-
-    def take(self, event: Event) -> bool:
-        """Take a message in; True when the list is complete, and has been put into the reflection."""
-        if event.synced:
-            self._reflection.replace_all(self._objects.values(), mark=self._mark)
-            return True
-        if event.kind == "BOOKMARK":
-            return False
-        metadata = event.obj["metadata"]
-        name = (str(metadata.get("namespace", "")), str(metadata["name"]))
-        if event.kind == "DELETED":
-            self._objects.pop(name, None)
-        else:
-            self._objects[name] = event.obj
-        return False
+def _key(reflection: Reflection) -> _Key:
+    return reflection.region, reflection.resource, reflection.namespace, reflection.selector
 
 
-def _slim(obj: Object) -> Object:
-    """The object without managedFields, a third of its memory, but for the two facts that are asked of them."""
+def _view(reflection: Reflection) -> View:
+    bodies = reflection.bodies is Bodies.KEPT
+    return View(reflection.resource, reflection.namespace, selector=reflection.selector, bodies=bodies)
+
+
+def _take(initial: Listing, event: Event) -> bool:
+    """Take in a message of a streaming list; True when the list is complete."""
+    if event.kind == "DELETED":
+        initial.discard(event.obj)
+    elif event.kind != "BOOKMARK":
+        initial.add(event.obj)
+    return event.synced
+
+
+async def _finish(listing: Listing) -> None:
+    for _ in listing.finish():
+        await asyncio.sleep(0)  # many objects: let others have their turn
+
+
+def _slim(obj: Object, *, ahead: Callable[[], float]) -> Object:
+    """The object without managedFields, a third of its memory, but for the two facts that are asked of them.
+
+    Who changed an object last is asked across clusters, so the time is turned into ours by how far theirs is `ahead`.
+    """
     metadata = obj["metadata"]
     fields = metadata.get("managedFields")
     if fields is None:
@@ -293,5 +313,5 @@ def _slim(obj: Object) -> Object:
     if any(item.get("manager") == FIELD_MANAGER and item.get("operation") == "Update" for item in fields):
         rest["managedFields"] = CREATED_BY_UPDATE
     if (changed := changed_at(obj)) is not None:
-        rest[CHANGED_AT] = changed
+        rest[CHANGED_AT] = changed - ahead()
     return {**obj, "metadata": rest}

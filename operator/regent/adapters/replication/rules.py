@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from regent.adapters.kubernetes.rbac import grouped_rules
-from regent.domain.replication.kinds import RBAC_GROUP, kinds_of
+from regent.domain.replication.kinds import RBAC_GROUP, REPLICATION_DESTINATION, kinds_of
 from regent.domain.replication.model import Category, KindRef, ResourceSelector, StorageDriver
 from regent.engine.resources import Resource
 
@@ -29,18 +29,22 @@ def category_rules() -> dict[str, list[dict[str, Any]]]:
     }
     for category in (Category.WORKLOAD, Category.NETWORK, Category.VM):
         kinds[category.value] = list(kinds_of(ResourceSelector(category=category)))
-    kinds["Storage"] = list(
-        kinds_of(ResourceSelector(category=Category.STORAGE, storage=StorageDriver.VOLUME_REPLICATION))
-    )
-    return {name: grouped_rules(_needs(found)) + _more(name) for name, found in kinds.items()}
+    storage = [kinds_of(ResourceSelector(category=Category.STORAGE, storage=driver)) for driver in StorageDriver]
+    kinds["Storage"] = list(dict.fromkeys(kind for found in storage for kind in found))
+    return {name: grouped_rules([*_needs(found), *_reads(name)]) + _more(name) for name, found in kinds.items()}
 
 
-def _needs(kinds: list[KindRef]) -> list[tuple[Resource, str, str]]:
+def _needs(kinds: list[KindRef], verbs: tuple[str, ...] = VERBS) -> list[tuple[Resource, str, str]]:
     return [
         (Resource(kind.group, kind.version, kind.plural, kind.kind, kind.namespaced), verb, "")
         for kind in kinds
-        for verb in VERBS
+        for verb in verbs
     ]
+
+
+def _reads(category: str) -> list[tuple[Resource, str, str]]:
+    """What is read in targets and never copied."""
+    return _needs([REPLICATION_DESTINATION], VERBS[:3]) if category == "Storage" else []
 
 
 def _more(category: str) -> list[dict[str, Any]]:

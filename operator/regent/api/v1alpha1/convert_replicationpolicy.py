@@ -11,6 +11,7 @@ from regent.api.v1alpha1.replicationpolicy_resources import Transform as Transfo
 from regent.domain.duration import parse_duration
 from regent.domain.replication.model import (
     Adoption,
+    Assignment,
     Category,
     ConflictPolicy,
     DeletionPolicy,
@@ -87,7 +88,9 @@ def _transform(model: TransformModel) -> Transform:
     return Transform(
         kinds=frozenset(model.kinds),
         names=frozenset(model.names),
-        patch=tuple(operation.model_dump(mode="json", exclude_unset=True) for operation in model.patch),
+        patch=tuple(operation.model_dump(mode="json", exclude_unset=True) for operation in model.patch or ()),
+        cel=tuple(Assignment(path=item.path, expression=item.expression) for item in model.assignments or ()),
+        when=model.when,
     )
 
 

@@ -187,7 +187,7 @@ class FailoverPolicyStatus(ApiModel):
     rejoin: Annotated[list[LeftRegion], Field(max_length=64), list_map("region")] = Field(
         default_factory=list,
         description="Regions that a run left without proof that they stopped, until they are standbys again. What such "
-        "a region wrote since is reported here and dropped only after the annotation regent.dev/rejoin.",
+        "a region wrote since is reported here and dropped only after the annotation regent.dev/rejoin: REGION@EPOCH.",
     )
     last_failover: LastFailover | None = Field(default=None, description="The last run that ended.")
     last_drill: LastDrill | None = Field(default=None, description="The last drill that ended, and whether it passed.")

@@ -135,7 +135,7 @@ class Cost(ApiModel):
 
 
 class KubeconfigSecretRef(ApiModel):
-    """The Secret with the member cluster's kubeconfig."""
+    """The Secret that says how the member cluster is reached: its kubeconfig, or what another tool keeps of it."""
 
     ATOMIC = True
 
@@ -148,14 +148,17 @@ class KubeconfigSecretRef(ApiModel):
     key: SecretKey = Field(
         default="kubeconfig",
         description="Key in the Secret that holds the kubeconfig. A kubeconfig with exec, auth-provider, file paths or "
-        "insecure TLS is refused.",
+        "insecure TLS is refused. Leave it out for a Secret of Cluster API (<cluster>-kubeconfig, key value) or of "
+        "Argo CD (keys server and config): these are known by their form.",
     )
 
 
 class MemberCluster(ApiModel):
     """The Kubernetes cluster of the region, where its workloads, databases and copies live."""
 
-    kubeconfig_secret_ref: KubeconfigSecretRef = Field(description="Secret that holds the cluster's kubeconfig.")
+    kubeconfig_secret_ref: KubeconfigSecretRef = Field(
+        description="Secret that holds the cluster's kubeconfig; also a cluster Secret of Cluster API or of Argo CD."
+    )
     uid: Text63 = Field(
         default="",
         description="UID of the cluster's kube-system namespace. When it is set and differs from the one found, the "

@@ -44,7 +44,7 @@ class ReplicationTarget(ApiModel):
 
     region: RegionName = Field(description="Name of the Region. The source itself is skipped.")
     namespace: OptionalNamespace = Field(
-        default="", description="Namespace of the copies there. Empty: the policy's namespace."
+        default="", description="Namespace of the copies there, which has to exist. Empty: the policy's namespace."
     )
     transforms: Annotated[list[Transform], Field(max_length=8), LIST_ATOMIC] = Field(
         default_factory=list, description="Changes that copies get on the way, in this order."

@@ -24,6 +24,9 @@ ListedName = Annotated[
 ObjectNames = Annotated[list[ListedName], Field(max_length=128), LIST_SET]
 
 
+CelExpression = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
 class KindRef(ApiModel):
     """A kind of objects."""
 
@@ -130,6 +133,30 @@ class JsonPatchOperation(ApiModel):
     )
 
 
+class CelAssignment(ApiModel):
+    """A place in the copy, and the expression that gives its value."""
+
+    path: Annotated[
+        str,
+        Field(max_length=256),
+        check(
+            cel.matches("self", cel.JSON_POINTER) + " && !self.startsWith('/metadata/name') && self != '/metadata' && "
+            "!self.startsWith('/metadata/*') && !self.startsWith('/*') && !self.startsWith('/apiVersion') && "
+            "!self.startsWith('/kind')",
+            "write a JSON pointer such as /spec/replicas, with * for every element below spec; apiVersion, kind, name "
+            "and namespace of a copy stay",
+        ),
+    ] = Field(
+        description="JSON pointer to the place, such as /spec/replicas; * stands for every element of a list or "
+        "object, as in /spec/template/spec/containers/*/image. A place that is not there is added when its parent is; "
+        "where * finds nothing, nothing is done."
+    )
+    expression: CelExpression = Field(
+        description="CEL expression that gives the new value. self is the value at the place (null when there is "
+        "none), object the copy before this transform. null removes a member of an object."
+    )
+
+
 class Transform(ApiModel):
     """A change that copies get on the way to a target."""
 
@@ -139,6 +166,18 @@ class Transform(ApiModel):
     names: Annotated[list[ListedName], Field(max_length=32), LIST_SET] = Field(
         default_factory=list, description="Only objects with these names. Empty: all."
     )
-    patch: Annotated[list[JsonPatchOperation], Field(min_length=1, max_length=16), LIST_ATOMIC] = Field(
-        description="JSON patch (RFC 6902) on the copy; a remove of what is not there does nothing."
+    when: Annotated[str, Field(max_length=1024)] = Field(
+        default="",
+        description="Only objects for which this CEL expression over object gives true, such as "
+        "has(object.metadata.labels) && object.metadata.labels.tier == 'web'. Empty: all.",
     )
+    patch: Annotated[list[JsonPatchOperation], Field(min_length=1, max_length=16), LIST_ATOMIC] | None = Field(
+        default=None, description="JSON patch (RFC 6902) on the copy; a remove of what is not there does nothing."
+    )
+    assignments: Annotated[list[CelAssignment], Field(min_length=1, max_length=16), LIST_ATOMIC] | None = Field(
+        default=None,
+        alias="cel",
+        description="Values that CEL expressions give, each at its place; the places do not overlap.",
+    )
+
+    RULES = (Rule(cel.exactly_one("patch", "cel"), "give exactly one of patch and cel"),)

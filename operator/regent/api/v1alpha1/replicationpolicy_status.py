@@ -36,6 +36,20 @@ class ObjectCounts(ApiModel):
     failed: Count = tally("Objects that cannot be written.")
 
 
+class StorageStatus(ApiModel):
+    """How far the data of volumes is, by what their storage driver says."""
+
+    volumes: Count = tally("Volumes that the policy selects. Zero with no time: they cannot be read.")
+    last_sync_time: Time | None = Field(
+        default=None,
+        description="When the newest complete copy was made of the volume that is farthest behind. Absent: not known "
+        "of all volumes.",
+    )
+    lag_milliseconds: Milliseconds | None = Field(
+        default=None, description="The greatest lag since the copy before that one, in steps. Absent: unknown."
+    )
+
+
 class ReplicationTargetStatus(ApiModel):
     """How far one target is."""
 
@@ -48,8 +62,25 @@ class ReplicationTargetStatus(ApiModel):
     last_sync_time: Time | None = Field(default=None, description="When a pass last completed.")
     last_verified_time: Time | None = Field(default=None, description="When digests were last found equal.")
     sync_token: Text128 = Field(default="", description="The trigger.syncToken of the last complete pass.")
+    storage: StorageStatus | None = Field(
+        default=None, description="With category Storage: the data of volumes. Absent: there are none."
+    )
     errors: Annotated[list[Text1024], Field(max_length=16), LIST_ATOMIC] = Field(
         default_factory=list, description="What went wrong last, each with the object it is about."
+    )
+
+
+class Transferred(ApiModel):
+    """What has been copied from one region to another."""
+
+    source: RegionName = Field(description="Region that was copied from.")
+    target: RegionName = Field(description="Region that was copied to.")
+    objects: LongCount = tally("Copies that the target's API server has taken: made, changed or repaired.")
+    size: LongCount = Field(
+        default=0,
+        alias="bytes",
+        description="Their size as JSON without spaces.",
+        json_schema_extra={"default": None},
     )
 
 
@@ -80,4 +111,9 @@ class ReplicationPolicyStatus(ApiModel):
     targets: Annotated[list[ReplicationTargetStatus], Field(max_length=32), list_map("region")] = Field(
         default_factory=list, description="How far each target is."
     )
-    conditions: Conditions = conditions_field("Ready, InSync, SourceReachable, Verified, Conflicts, PruneBlocked")
+    transferred: Annotated[list[Transferred], Field(max_length=128), list_map("source", "target")] = Field(
+        default_factory=list, description="What has been copied since the policy was made, by pair of regions."
+    )
+    conditions: Conditions = conditions_field(
+        "Ready, InSync, SourceReachable, Verified, Conflicts, PruneBlocked; with volumes StorageReplicating"
+    )

@@ -107,7 +107,10 @@ def _refusals(snapshot: Snapshot, entry: PolicyRegion, lag: Lag | None, demands:
     reasons = _by_order(view, entry) + _by_health(view, demands, now=snapshot.now)
     if view.placement_denied:
         reasons.append(("PlacementDenied", view.placement_denied))
-    if lag is not None and lag.refusal:
+    apart = snapshot.diverged.get(entry.name, "")
+    if apart:  # whatever its lag is said to be: it is one of another history
+        reasons.append(("Diverged", apart))
+    elif lag is not None and lag.refusal:
         reasons.append(("ReplicationLag", lag.refusal))
     short = capacity.short(snapshot, entry.name, demands.rooms, need=demands.need)
     if short:

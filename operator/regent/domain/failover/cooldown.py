@@ -68,6 +68,15 @@ def spent(runs: Iterable[RunRecord], *, since_time: float) -> int:
     return sum(1 for run in runs if counts(run) and (run.completion_time or 0.0) >= since_time)
 
 
+def renewed_time(runs: Iterable[RunRecord], *, failovers: int, per: float) -> float | None:
+    """When a spent budget of `failovers` within `per` seconds allows a run again; None: never, it allows none."""
+    if failovers < 1:
+        return None
+    ends = sorted(run.completion_time or 0.0 for run in runs if counts(run))
+    # The run that has to leave the while is the last but so many as the budget allows.
+    return ends[-failovers] + per if len(ends) >= failovers else None
+
+
 def counts(run: RunRecord) -> bool:
     """Whether the run is one of those that the failover budget limits."""
     over = run.committed and run.completion_time is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from regent.domain.duration import format_duration
 from regent.domain.failover import windows
-from regent.domain.failover.cooldown import Cooldown, spent
+from regent.domain.failover.cooldown import Cooldown, renewed_time, spent
 from regent.domain.failover.model import FiredTrigger, Hold, Mode, RunType, Snapshot, TriggerKind, Urgency
 from regent.domain.failover.split_brain import suspected
 from regent.domain.times import rfc3339
@@ -169,11 +169,16 @@ def _budget(case: Case) -> Hold | None:
     used = spent(snapshot.runs, since_time=snapshot.wall_time - safety.budget_per)
     if used < safety.budget_failovers:
         return None
+    until = renewed_time(snapshot.runs, failovers=safety.budget_failovers, per=safety.budget_per)
     message = (
         f"{case.trigger.message}; {used} automatic runs within {format_duration(safety.budget_per)}, "
-        f"and safety.budget.failovers is {safety.budget_failovers}. Start a Failover by hand, or raise the budget"
+        f"and safety.budget.failovers is {safety.budget_failovers}. "
+        + (f"The budget allows the next one at {rfc3339(until)}. " if until is not None else "")
+        + "Start a Failover by hand, or raise the budget"
     )
-    return case.hold("BudgetSpent", message, action_required=True, retry_after=60.0)
+    # A run counts up to and including the moment in which it leaves the while.
+    left = None if until is None else max(0.0, until - snapshot.wall_time) + 0.01
+    return case.hold("BudgetSpent", message, action_required=True, retry_after=left)
 
 
 def _window(case: Case) -> Hold | None:

@@ -43,7 +43,9 @@ def lag_of(snapshot: Snapshot, region: str) -> Lag | None:
     rule = f"safety.maxReplicationLag is {format_duration(limit)}"
     unknown = sorted(name for name, seconds in sources.items() if seconds is None)
     if unknown:
-        return Lag(None, f"the lag by {', '.join(unknown)} is not known, which counts as over; {rule}")
+        doubt = snapshot.lag_doubts.get(region, "")
+        known = f" ({doubt})" if doubt else ""
+        return Lag(None, f"the lag by {', '.join(unknown)} is not known{known}, which counts as over; {rule}")
     worst = max(sources, key=lambda name: (sources[name] or 0.0, name))
     seconds = sources[worst] or 0.0
     if seconds <= limit:

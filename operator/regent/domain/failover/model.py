@@ -301,6 +301,10 @@ class Snapshot:
     lags: Mapping[str, float | None] = field(default_factory=dict)
     """Seconds that the data steps of a region are behind, the worst of them; None: unknown. A region that is not in
     it has no data step."""
+    lag_doubts: Mapping[str, str] = field(default_factory=dict)
+    """By region, what is known where `lags` has None."""
+    diverged: Mapping[str, str] = field(default_factory=dict)
+    """By region, why its data has another history than the active one's, and what helps."""
     replication: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """By Required ReplicationPolicy, the same of each region that it replicates to from the active one."""
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -40,6 +40,14 @@ class RoleState:
     """The line of history that `position` belongs to (PostgreSQL: the timeline)."""
     lag: float | None = None
     """Seconds that a standby is behind its source; None: not known."""
+    doubt: str = ""
+    """For people: what is known where the lag is not. It stays the same from look to look."""
+    diverged: str = ""
+    """For people: why a standby has another history than its source, and will never catch up; "": no sign of it."""
+    wanted: Role | None = None
+    """The role that its configuration asks for, whatever it has reached; None: not known."""
+    held: bool = False
+    """It was held back: it takes no writes, follows nobody, and keeps what it has written beside another region."""
     snapshot: Mapping[str, Any] = field(default_factory=dict)
     """What `restore` needs to bring back exactly this state. JSON values only, and never a secret."""
 

@@ -11,7 +11,8 @@ from regent.domain.replication.marks import FIELD_MANAGER
 from regent.domain.times import parse_rfc3339
 
 CHANGED_AT = "regentChangedAt"
-"""Where a cache that drops managedFields leaves in an object's metadata what `changed_at` said of it."""
+"""Where a cache that drops managedFields leaves in an object's metadata what `changed_at` said of it. The cache may
+have turned it into the time of one clock, so that two clusters can be compared whose clocks differ."""
 
 _ENTRIES = {
     CONFIG_MAP.group_kind: ("data", "binaryData"),

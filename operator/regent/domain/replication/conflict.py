@@ -7,7 +7,8 @@ one side was deleted there if the other side says that both had it, else it is n
 The order of writes matters, because the replicator may die between two of them: a copy is written first, with the new
 common hash on it, and only then is that hash put on the side that it came from. The other way round a crash would
 leave a mark that says "both had it" on an object that the other side never got, and that reads as a deletion.
-Neighbours: `plan` is the one-way decision, `prune` holds the brake for deletions of both sides.
+Neighbours: `pairs` says what is written for an outcome, `plan` is the one-way decision, `prune` holds the brake for
+deletions of both sides.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from regent.domain.merge_patch import merged
 from regent.domain.replication import marks
 from regent.domain.replication.compare import changed_at
 from regent.domain.replication.content import content_hash
-from regent.domain.replication.model import Adoption, ConflictPolicy, Direction, Link, Object, ReplicationSpec
+from regent.domain.replication.model import Adoption, ConflictPolicy, Direction, Link, ReplicationSpec, Strategy
 from regent.domain.replication.namespaces import move
 from regent.domain.replication.normalise import normalise, steered
-from regent.domain.replication.shape import relabel
-from regent.domain.replication.sleep import essence, retain_rest, woken
+from regent.domain.replication.plan import APPLY_SET_LABEL
+from regent.domain.replication.shape import REGION_LABEL
+from regent.domain.replication.sleep import essence
 
 
 class OutcomeKind(Enum):
@@ -60,6 +61,10 @@ class Side:
     changed_at: float | None = None
     foreign: str = ""
     """Why it may not be touched, for people; "" when it may."""
+    own: bool = False
+    """It carries the marks of this policy."""
+    tool: bool = False
+    """It is part of another tool's ApplySet, which prunes it by its own rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,52 +82,76 @@ class Outcome:
     """The home region that both sides get."""
 
 
-def refusal(spec: ReplicationSpec) -> str:
-    """Return why the policy cannot be bidirectional, for the condition Ready; "" when it can or does not want to."""
+def refusal(spec: ReplicationSpec, *, targets: int | None = None) -> str:
+    """Return why the policy cannot be bidirectional, for the condition Ready; "" when it can or does not want to.
+
+    `targets`: how many there are besides the source, where the source is one of those that the spec lists.
+    """
     if spec.direction is Direction.ONE_WAY:
         return ""
     if any(target.transforms for target in spec.targets):
         return "transforms cannot be undone on the way back: remove targets[].transforms, or set direction: OneWay"
-    if len(spec.targets) != 1:
+    if any(kind.include_status for selector in spec.resources for kind in selector.kinds):
+        return "a status is written by controllers on each side: remove includeStatus, or set direction: OneWay"
+    if spec.strategy is not Strategy.FULL:
+        return f"direction: Bidirectional has all objects on both sides: set strategy: Full, not {spec.strategy.value}"
+    if (len(spec.targets) if targets is None else targets) != 1:
         return "direction: Bidirectional has exactly one target: with more, nobody could say which change is the last"
     return ""
 
 
 def sides(
-    source: Mapping[str, Any] | None,
-    target: Mapping[str, Any] | None,
-    *,
-    spec: ReplicationSpec,
-    link: Link,
-    include_status: bool = False,
+    source: Mapping[str, Any] | None, target: Mapping[str, Any] | None, *, spec: ReplicationSpec, link: Link
 ) -> tuple[Side, Side]:
-    """Describe both sides of a pair by their objects as served. Bodies are compared as they would be in the source."""
-    steered_route = any(obj is not None and steered(obj) for obj in (source, target))
-    found = []
-    for obj, region in ((source, link.source_region), (target, link.target.region)):
-        if obj is None:
-            found.append(Side(region=region))
-            continue
-        notes, written = marks.annotations_of(obj), marks.read_marks(obj)
-        own = written is not None and written.policy_uid == spec.uid
-        foreign = ""
-        if written is not None and not own:
-            foreign = f"it is a copy of ReplicationPolicy {written.policy_name or written.policy_uid}"[:256]
-        body = normalise(obj, include_status=include_status, drop_weights=steered_route)
-        move(body, link.target.namespace, spec.namespace)
-        relabel(body, region, link.source_region)
-        found.append(
-            Side(
-                region=region,
-                present=True,
-                essence=content_hash(essence(body)),
-                common=notes.get(marks.LAST_COMMON, "") if own else "",
-                home=notes.get(marks.HOME, "") if own else "",
-                changed_at=changed_at(obj),
-                foreign=foreign,
-            )
-        )
-    return found[0], found[1]
+    """Describe both sides of a pair by their objects as served."""
+    drop = any(obj is not None and steered(obj) for obj in (source, target))
+    regions = link.source_region, link.target.region
+    return (
+        Side(region=regions[0]) if source is None else _side(source, regions, spec, link, drop),
+        Side(region=regions[1]) if target is None else _side(target, regions[::-1], spec, link, drop),
+    )
+
+
+def pair_essence(
+    obj: Mapping[str, Any], *, region: str, other: str, spec: ReplicationSpec, link: Link, steered_route: bool = False
+) -> str:
+    """Return the hash of what an object in `region` says, by which it is compared with the one in `other`.
+
+    Namespaces are as in the source. Which region an object says it belongs to is "this one" or "the other one", so the
+    hash is the same on both sides, and stays so when the direction turns round.
+    """
+    body = normalise(obj, drop_weights=steered_route)
+    move(body, link.target.namespace, spec.namespace)
+    labels = (body.get("metadata") or {}).get("labels") or {}
+    if labels.get(REGION_LABEL) in (region, other):
+        labels[REGION_LABEL] = "own" if labels[REGION_LABEL] == region else "other"
+    return content_hash(essence(body))
+
+
+def _side(obj: Mapping[str, Any], regions: tuple[str, ...], spec: ReplicationSpec, link: Link, drop: bool) -> Side:
+    region, other = regions
+    notes, written = marks.annotations_of(obj), marks.read_marks(obj)
+    own = written is not None and written.policy_uid == spec.uid
+    foreign = ""
+    # Of an earlier policy of the same name, which was deleted and made anew, it may be taken over like any other.
+    if written is not None and not own and written.policy_name != spec.full_name:
+        foreign = f"it is a copy of ReplicationPolicy {written.policy_name or written.policy_uid}"[:256]
+    found = pair_essence(obj, region=region, other=other, spec=spec, link=link, steered_route=drop)
+    common = notes.get(marks.LAST_COMMON, "") if own else ""
+    if common and notes.get(marks.SERVED) == f"{found}@{common}":
+        # What its API server made of the common content: nobody has changed it.
+        found = common
+    return Side(
+        region=region,
+        present=True,
+        essence=found,
+        common=common,
+        home=notes.get(marks.HOME, "") if own else "",
+        changed_at=changed_at(obj),
+        foreign=foreign,
+        own=own,
+        tool=APPLY_SET_LABEL in marks.labels_of(obj),
+    )
 
 
 def decide_pair(source: Side, target: Side, *, spec: ReplicationSpec) -> Outcome:
@@ -142,71 +171,15 @@ def decide_pair(source: Side, target: Side, *, spec: ReplicationSpec) -> Outcome
     return Outcome(kind=OutcomeKind.NOTHING, reason="Absent")
 
 
-def pair_body(
-    winner: Mapping[str, Any],
-    loser: Mapping[str, Any] | None,
-    spec: ReplicationSpec,
-    link: Link,
-    outcome: Outcome,
-    *,
-    observed_at: float,
-    include_status: bool = False,
-) -> Object:
-    """Return what is applied to the source for TO_SOURCE: the target's object, awake, moved back, with its marks.
-
-    How the source's own workloads rest or run is theirs: replicas, suspension and run strategy stay as in `loser`.
-    For TO_TARGET use `shape.desired` and `plan.applied_body` with the outcome's `home` and `common`.
-    """
-    woke = woken(winner)
-    body = normalise(winner if woke is None else merged(winner, woke), include_status=include_status)
-    move(body, link.target.namespace, spec.namespace)
-    relabel(body, link.target.region, link.source_region)
-    if loser is not None:
-        retain_rest(body, loser)
-    metadata = winner.get("metadata") or {}
-    return marks.mark(
-        body,
-        policy_uid=spec.uid,
-        policy_name=spec.full_name,
-        source_region=link.target.region,
-        source_uid=str(metadata.get("uid") or ""),
-        source_rv=str(metadata.get("resourceVersion") or ""),
-        content_hash=outcome.common,
-        source_hash=outcome.common,
-        epoch=link.epoch,
-        observed_at=observed_at,
-        home=outcome.home,
-        last_common=outcome.common,
-    )
-
-
-def mark_patch(outcome: Outcome, spec: ReplicationSpec, *, other_region: str, epoch: int = 0) -> Object:
-    """Return the merge patch that makes a side remember the pair; `epoch` is the link's."""
-    return {
-        "metadata": {
-            "labels": {
-                marks.MANAGED_BY_LABEL: marks.MANAGED_BY,
-                marks.POLICY_LABEL: spec.uid,
-                marks.SOURCE_LABEL: other_region,
-            },
-            "annotations": {
-                marks.POLICY_NAME: spec.full_name,
-                marks.LAST_COMMON: outcome.common,
-                marks.HOME: outcome.home,
-                marks.EPOCH: str(epoch),
-                marks.MISSING_SINCE: None,
-            },
-        }
-    }
-
-
 def _both(source: Side, target: Side, spec: ReplicationSpec, home: str) -> Outcome:
+    # A crash between the two writes leaves an old hash on one side: what equals either was not changed by anybody else.
+    commons = {common for common in (source.common, target.common) if common}
+    if not (commons or source.own or target.own) and (refused := _refused(source, target, spec)):
+        return refused
     if source.essence == target.essence:
         known = source.common == target.common == source.essence and source.home == target.home == home
         kind, reason = (OutcomeKind.NOTHING, "InSync") if known else (OutcomeKind.MARK, "Equal")
         return Outcome(kind=kind, reason=reason, common=source.essence, home=home)
-    # A crash between the two writes leaves an old hash on one side: what equals either was not changed by anybody else.
-    commons = {common for common in (source.common, target.common) if common}
     if not commons:
         return _first_sight(source, target, spec, home)
     source_changed, target_changed = source.essence not in commons, target.essence not in commons
@@ -215,6 +188,16 @@ def _both(source: Side, target: Side, spec: ReplicationSpec, home: str) -> Outco
     if target_changed and not source_changed:
         return _copy(OutcomeKind.TO_SOURCE, "TargetChanged", target, home)
     return _resolve(source, target, spec, home)
+
+
+def _refused(source: Side, target: Side, spec: ReplicationSpec) -> Outcome | None:
+    """Why two objects that were never a pair do not become one, however equal they are."""
+    if source.tool or target.tool:
+        return Outcome(kind=OutcomeKind.CONFLICT, reason="OtherTool", message="it is part of another tool's ApplySet")
+    if spec.adoption is Adoption.REFUSE:
+        message = "both sides had one before, and adoption is Refuse"
+        return Outcome(kind=OutcomeKind.CONFLICT, reason="Exists", message=message)
+    return None
 
 
 def _first_sight(source: Side, target: Side, spec: ReplicationSpec, home: str) -> Outcome:

@@ -38,6 +38,8 @@ HTTP_ROUTE = KindRef(GATEWAY_GROUP, "v1", "HTTPRoute", "httproutes")
 GRPC_ROUTE = KindRef(GATEWAY_GROUP, "v1", "GRPCRoute", "grpcroutes")
 VOLUME_CLAIM = KindRef("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 VOLUME_REPLICATION = KindRef("replication.storage.openshift.io", "v1alpha1", "VolumeReplication", "volumereplications")
+REPLICATION_SOURCE = KindRef("volsync.backube", "v1alpha1", "ReplicationSource", "replicationsources")
+REPLICATION_DESTINATION = KindRef("volsync.backube", "v1alpha1", "ReplicationDestination", "replicationdestinations")
 VIRTUAL_MACHINE = KindRef("kubevirt.io", "v1", "VirtualMachine", "virtualmachines")
 DATA_VOLUME = KindRef("cdi.kubevirt.io", "v1beta1", "DataVolume", "datavolumes")
 INSTANCE_TYPE = KindRef(INSTANCE_TYPE_GROUP, "v1beta1", "VirtualMachineInstancetype", "virtualmachineinstancetypes")
@@ -52,7 +54,14 @@ _KINDS: Mapping[Category, tuple[KindRef, ...]] = {
     Category.STATE: (),
 }
 OPTIONAL_GROUPS = frozenset(
-    {GATEWAY_GROUP, INSTANCE_TYPE_GROUP, VOLUME_REPLICATION.group, VIRTUAL_MACHINE.group, DATA_VOLUME.group}
+    {
+        GATEWAY_GROUP,
+        INSTANCE_TYPE_GROUP,
+        VOLUME_REPLICATION.group,
+        REPLICATION_SOURCE.group,
+        VIRTUAL_MACHINE.group,
+        DATA_VOLUME.group,
+    }
 )
 """Groups that a cluster may well not serve: a category that contains them is then copied without them."""
 
@@ -65,7 +74,7 @@ _WAVE: Mapping[tuple[str, str], int] = {
     **{kind.group_kind: 1 for kind in (CONFIG_MAP, SECRET, INSTANCE_TYPE, PREFERENCE)},
     **{kind.group_kind: 2 for kind in (SERVICE_ACCOUNT, ROLE, ROLE_BINDING)},
     **{kind.group_kind: 3 for kind in (SERVICE, INGRESS, NETWORK_POLICY, HTTP_ROUTE, GRPC_ROUTE)},
-    **{kind.group_kind: 4 for kind in (VOLUME_CLAIM, VOLUME_REPLICATION, DATA_VOLUME)},
+    **{kind.group_kind: 4 for kind in (VOLUME_CLAIM, VOLUME_REPLICATION, REPLICATION_SOURCE, DATA_VOLUME)},
     **{kind.group_kind: 5 for kind in (DEPLOYMENT, STATEFUL_SET, CRON_JOB, JOB, AUTOSCALER, DISRUPTION_BUDGET)},
     VIRTUAL_MACHINE.group_kind: 5,
 }
@@ -94,8 +103,14 @@ def unknown_kinds(selector: ResourceSelector) -> tuple[str, ...]:
     """Return the listed kinds that the selection's category does not have, for the condition Ready."""
     if selector.category is Category.STATE:
         return ()
-    known = {kind.kind for kind in _category(selector)}
+    known = {kind.kind for kind in (*_category(selector), *_read_only(selector))}
     return tuple(choice.kind for choice in selector.kinds if choice.kind not in known)
+
+
+def reads_destinations(selector: ResourceSelector) -> bool:
+    """Whether the selection is about ReplicationDestinations in the targets, too. Each region has its own, which are
+    read and never copied: a copy would take in data in the region that it is sent from."""
+    return any(not selector.kinds or _listed(kind, selector) for kind in _read_only(selector))
 
 
 def kinds_of_spec(spec: ReplicationSpec) -> tuple[KindRef, ...]:
@@ -133,9 +148,17 @@ def _category(selector: ResourceSelector) -> tuple[KindRef, ...]:
         secrets = (SECRET,) if selector.include_secrets else ()
         rbac = (SERVICE_ACCOUNT, ROLE, ROLE_BINDING) if selector.include_rbac else ()
         return (*kinds, *secrets, *rbac)
-    if selector.category is Category.STORAGE and selector.storage is StorageDriver.VOLUME_REPLICATION:
-        return (*kinds, VOLUME_REPLICATION)
+    if selector.category is Category.STORAGE:
+        return (*kinds, REPLICATION_SOURCE if _volsync(selector) else VOLUME_REPLICATION)
     return kinds
+
+
+def _read_only(selector: ResourceSelector) -> tuple[KindRef, ...]:
+    return (REPLICATION_DESTINATION,) if selector.category is Category.STORAGE and _volsync(selector) else ()
+
+
+def _volsync(selector: ResourceSelector) -> bool:
+    return selector.storage is StorageDriver.VOL_SYNC
 
 
 def _listed(kind: KindRef, selector: ResourceSelector) -> bool:

@@ -33,6 +33,8 @@ EPOCH = "regent.dev/replication-epoch"
 OBSERVED_AT = "regent.dev/observed-at"
 HOME = "regent.dev/home-region"
 LAST_COMMON = "regent.dev/last-common-hash"
+SERVED = "regent.dev/served-hash"
+"""`<hash>@<last common hash>`: what this side's API server made of what was written, where that is not the same."""
 MISSING_SINCE = "regent.dev/missing-since"
 """Tombstone: since when the source of a copy has been seen missing. Set and removed by merge patch, never applied."""
 
@@ -44,7 +46,8 @@ SUSPEND = "regent.dev/suspended"
 RUN_STRATEGY = "regent.dev/run-strategy"
 MIN_REPLICAS = "regent.dev/min-replicas"
 REPLICATION_STATE = "regent.dev/replication-state"
-ORIGINALS = frozenset({REPLICAS, SUSPEND, RUN_STRATEGY, MIN_REPLICAS, REPLICATION_STATE})
+PAUSED = "regent.dev/paused"
+ORIGINALS = frozenset({REPLICAS, SUSPEND, RUN_STRATEGY, MIN_REPLICAS, REPLICATION_STATE, PAUSED})
 """What a sleeping copy was in its source, so that it can be woken without the source."""
 
 LABELS = frozenset({MANAGED_BY_LABEL, POLICY_LABEL, SOURCE_LABEL})
@@ -60,6 +63,7 @@ ANNOTATIONS = frozenset(
         OBSERVED_AT,
         HOME,
         LAST_COMMON,
+        SERVED,
         MISSING_SINCE,
         fence.ANNOTATION,
     }

@@ -151,10 +151,22 @@ class ResourceSelector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transform:
-    """A JSON patch (RFC 6902, as parsed JSON) on the copies of some kinds and names; empty sets mean all."""
+class Assignment:
+    """A place (a JSON pointer in which `*` is every element) and the CEL expression that gives its new value."""
 
-    patch: tuple[Mapping[str, Any], ...]
+    path: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform:
+    """A change to the copies of some kinds and names; empty sets mean all. It is a JSON patch (RFC 6902, as parsed
+    JSON) or values by CEL."""
+
+    patch: tuple[Mapping[str, Any], ...] = ()
+    cel: tuple[Assignment, ...] = ()
+    when: str = ""
+    """CEL condition on the object; "": always."""
     kinds: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
 

@@ -13,7 +13,8 @@ LONGEST_PAUSE = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
-    """How many requests may be under way: halved when the server is busy, one more for each clean second.
+    """How many requests may be under way: halved when the server is busy, one more for each clean second, and doubled
+    in a clean second while the server has never been busy: far away, it takes many at once to get through at all.
 
     At most halved once a second: answers to requests that were sent together tell of one overload, not of many.
     """
@@ -24,6 +25,8 @@ class Concurrency:
     """When the limit last changed."""
     paused_until: float = 0.0
     """The server named a time before which it wants to hear nothing."""
+    untried: bool = True
+    """Whether the server has not been busy yet: nobody knows how much it takes."""
 
     @property
     def allowed(self) -> int:
@@ -34,11 +37,13 @@ class Concurrency:
         """After 429, 5xx or a time-out; `retry_after`: seconds that the server asked for."""
         paused = max(self.paused_until, now + min(max(retry_after, 0.0), LONGEST_PAUSE))
         if now - self.grown_at < 1.0 and self.paused_until > 0.0:
-            return replace(self, paused_until=paused)
-        return replace(self, limit=max(1.0, self.limit / 2), grown_at=now, paused_until=paused)
+            return replace(self, paused_until=paused, untried=False)
+        halved = max(1.0, self.limit / 2)
+        return replace(self, limit=halved, grown_at=now, paused_until=paused, untried=False)
 
     def clean(self, now: float) -> Concurrency:
         """After a request that the server answered as usual."""
         if now - self.grown_at < 1.0 or now < self.paused_until:
             return self
-        return replace(self, limit=min(float(self.maximum), self.limit + 1), grown_at=now)
+        grown = self.limit * 2 if self.untried else self.limit + 1
+        return replace(self, limit=min(float(self.maximum), grown), grown_at=now)

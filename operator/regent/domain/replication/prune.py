@@ -67,19 +67,22 @@ def plan_prune(
     now: float,
     deleted: Collection[ObjectKey] = frozenset(),
     elsewhere: Collection[ObjectKey] = frozenset(),
+    others: int = 0,
 ) -> PrunePlan:
     """Plan the pruning of one target.
 
     Args:
         spec: the policy.
         link: which way.
-        copies: objects in the target by key; those that are not ours are never part of the plan.
+        copies: objects in the target by key; those that are not ours are never part of the plan. Copies that are
+            wanted may be left out.
         wanted: keys of the copies that should be there.
         source: how well the source is known.
         now: seconds since the epoch.
         deleted: keys (of the copies) whose source was seen to be deleted by this process, which is proof by itself.
         elsewhere: keys whose source exists and has its copies in other targets (Sharded, Partial): these lose nothing,
             so the brake is not for them.
+        others: how many copies of ours were left out of `copies`.
     """
     own = {
         key: written
@@ -101,7 +104,7 @@ def plan_prune(
     }
     unproved = tuple(sorted(key for key in missing if key not in proved))
     reason, message = _brake(
-        spec, copies=len(own), gone=sum(key not in elsewhere for key in proved), wanted=len(wanted)
+        spec, copies=len(own) + others, gone=sum(key not in elsewhere for key in proved), wanted=len(wanted)
     )
     if reason:
         proved = {key: written for key, written in proved.items() if key in elsewhere}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from regent.domain.labels import selects
+from regent.domain.labels import query_text, selects
 from regent.domain.replication.marks import annotations_of, labels_of
 from regent.domain.replication.model import ReplicationSpec, ResourceSelector
 
 ACCESSES_ANNOTATION = "regent.dev/accesses-per-day"
+MAX_QUERY = 2000
+"""Characters of a label selector that go into an address: servers and proxies bound what they read of one."""
 HOT_LABEL = "regent.dev/hot"
 """Says that an object is hot ("true") or cold ("false") whatever its accesses are."""
 
@@ -21,6 +23,14 @@ def selected(obj: Mapping[str, Any], selector: ResourceSelector) -> bool:
     if not isinstance(name, str) or name in selector.exclude or (selector.names and name not in selector.names):
         return False
     return selects(selector.selector, labels_of(obj))
+
+
+def common_query(selectors: Iterable[ResourceSelector]) -> str:
+    """Return the label selector that an API server may be asked for, because all selections have the same; "" when it
+    has to be asked for everything. `selected` still decides: names are not in it."""
+    texts = {query_text(selector.selector) for selector in selectors}
+    text = texts.pop() if len(texts) == 1 else ""
+    return text if len(text) <= MAX_QUERY else ""
 
 
 def hot(obj: Mapping[str, Any], spec: ReplicationSpec) -> bool:

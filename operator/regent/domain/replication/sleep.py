@@ -18,6 +18,7 @@ from regent.domain.replication.kinds import (
     DATA_VOLUME,
     DEPLOYMENT,
     JOB,
+    REPLICATION_SOURCE,
     STATEFUL_SET,
     VIRTUAL_MACHINE,
     VOLUME_REPLICATION,
@@ -53,7 +54,8 @@ def asleep(body: Object, standby: Standby, *, autoscaled: bool, remembered: Mapp
     """Put a copy to sleep, in place, as the policy's standby says.
 
     Scaled0 and Suspended differ in nothing that a kind does not know: no Deployment can be suspended and no CronJob be
-    scaled, so both take what the kind has. A volume is never primary in two regions, whatever the standby.
+    scaled, so both take what the kind has. A volume is never primary in two regions, whatever the standby, and nothing
+    but the source's region sends the data of volumes: a standby would overwrite what is newer with what it was sent.
 
     Args:
         body: normalised, with its own `metadata`.
@@ -68,6 +70,10 @@ def asleep(body: Object, standby: Standby, *, autoscaled: bool, remembered: Mapp
         state = str(spec.get("replicationState") or PRIMARY)
         _note(body, marks.REPLICATION_STATE, remembered if state == SECONDARY else {}, state)
         spec["replicationState"] = SECONDARY
+    if kind == REPLICATION_SOURCE.group_kind:
+        paused = spec.get("paused") is True
+        _note(body, marks.PAUSED, remembered if paused else {}, "true" if paused else "false")
+        spec["paused"] = True
     if kind == DATA_VOLUME.group_kind:
         _note(body, CLAIM_ADOPTION, {}, "true")
     if standby is Standby.RUNNING:
@@ -120,6 +126,8 @@ def retain_rest(body: Object, present: Mapping[str, Any]) -> None:
         fields = ("running", "runStrategy")
     elif kind == VOLUME_REPLICATION.group_kind:
         fields = ("replicationState",)
+    elif kind == REPLICATION_SOURCE.group_kind:
+        fields = ("paused",)
     for name in fields:
         spec.pop(name, None)
         if name in own:
@@ -137,6 +145,7 @@ def woken(obj: Mapping[str, Any]) -> Object | None:
         (marks.SUSPEND, lambda text, _: {"suspend": text == "true"}),
         (marks.MIN_REPLICAS, lambda text, _: {"minReplicas": 0} if text == "0" else {}),
         (marks.RUN_STRATEGY, _wake_machine),
+        (marks.PAUSED, lambda text, _: {"paused": text == "true"}),
         (marks.REPLICATION_STATE, lambda text, _: {"replicationState": text} if text in (PRIMARY, SECONDARY) else {}),
     )
     present = [(name, wake) for name, wake in read if name in noted]

@@ -36,6 +36,10 @@ ASK = 0.5
 """Seconds between two looks for requests of the hub."""
 LOOK = 0.25
 """Seconds between two decisions."""
+GLANCE = 1.0
+"""Seconds for a look at a side that is to stand by."""
+GLANCES = 1.0
+"""Seconds between two of them."""
 AT_ONCE = 16
 """Policies that are stopped at the same time."""
 
@@ -81,6 +85,9 @@ class RegionAgent:
         self._isolated: dict[str, Fence] = {}
         self._unsaved: dict[str, Stopped] = {}
         self._told: dict[str, str] | None = None
+        self._settled: dict[str, int] = {}
+        """Epoch at which a policy's data was last seen to be here what the hub says, by the policy's key."""
+        self._glanced: dict[str, float] = {}
         self._acted = clock.monotonic()
 
     # ---- what others see -------------------------------------------------------------------------------------------
@@ -93,6 +100,14 @@ class RegionAgent:
         return cut_off(
             now=self._clock.monotonic(), since=self._since, renewed=self._presence.renewed, duration=self._duration
         )
+
+    def disconnected(self) -> str:
+        """Why nothing may start in the region for lack of the hub; "": the lease runs."""
+        if not self._acting.acting or self._since is None:
+            return self._acting.unsettled or "another agent acts for the region"
+        if self.cut or self._presence.renewed is None:
+            return f"not connected to the hub: {self._presence.problem or 'for too long'}"
+        return ""
 
     @property
     def stopped(self) -> dict[str, Stopped]:
@@ -160,6 +175,8 @@ class RegionAgent:
             log.info("Acting for region %s", self._region)
             self._presence.begin()
             self._memory.loaded = self._current = False
+            # What happened before this moment is not known, whatever another agent of the region has seen.
+            self._settled.clear()
             self._since = self._clock.monotonic()
         elif not self._acting.acting:
             self._since = None
@@ -239,7 +256,8 @@ class RegionAgent:
         obj = self._memory.policies.get(key)
         view = _view(obj, self._region, current=self._current)
         asked = self._asked.get(key)
-        act = decide(fenced=key in self.stopped, cut=self.cut, asked=asked, view=view)
+        settled = self._settled.get(key) == view.epoch
+        act = decide(fenced=key in self.stopped, cut=self.cut, asked=asked, view=view, settled=settled)
         namespace, _, name = key.partition("/")
         self._metrics.gauge("regent_agent_stopped", float(key in self.stopped), namespace=namespace, policy=name)
         if act is Act.NOTHING:
@@ -250,15 +268,49 @@ class RegionAgent:
         elif act is Act.RESTORE and side is not None:
             await self._bring_back(key, side)
         elif act is Act.LET_GO:
-            await self._forget(key)
-            log.info("Let go: another region is active", extra={"object": key})
+            await self._let_go(key, side, view)
 
-    async def _stop(self, key: str, side: Side, view: PolicyView, asked: Fence | None) -> None:
-        look = await side.look()
+    async def _let_go(self, key: str, side: Side | None, view: PolicyView) -> None:
+        """Another region is active. Data that is not passive here came back by itself, or could not be reached when it
+        had to be stopped: it is stopped first, and follows, or is held back where it has taken writes meanwhile."""
+        if side is not None and side.holds_data:
+            look = await self._glance(key, side)
+            if look is None or not look.settled:
+                if look is not None and look.fence is not None and look.fence.epoch > view.epoch:
+                    # A hub that was restored from a backup: it has forgotten who is active, and finds out by itself.
+                    log.warning("Left alone: it carries %s, the hub is behind", look.fence, extra={"object": key})
+                elif look is not None and look.returned:
+                    await self._stop(key, side, view, None, look=look)
+                return
+        if key in self.stopped:
+            log.info("Let go: another region is active", extra={"object": key})
+            await self._forget(key)
+        self._settled[key] = view.epoch
+
+    async def _glance(self, key: str, side: Side) -> Look | None:
+        """Look for a short time, and not all the time: this is done in peace, and must not hold up the fencing of other
+        policies. None: nothing was seen."""
+        now = self._clock.monotonic()
+        if now - self._glanced.get(key, float("-inf")) < GLANCES:
+            return None
+        self._glanced[key] = now
+        try:
+            async with asyncio.timeout(GLANCE):
+                return await side.look()
+        except TimeoutError:
+            return None
+
+    async def _stop(
+        self, key: str, side: Side, view: PolicyView, asked: Fence | None, *, look: Look | None = None
+    ) -> None:
+        """Stop the side. `look`: given where another region is known to be active."""
+        active = "" if look is None else policy_state(self._memory.policies[key]).active_region
+        look = await side.look() if look is None else look
         stopped = self.stopped.get(key)
         if stopped is None:
             fence = own_fence(epoch=view.epoch, found=look.fence, asked=asked)
             why = f"the hub asks for it at {asked}" if asked else "the hub cannot be reached"
+            why = f"{active} is active" if active else why
             log.warning("Stopping this region's side: %s", why, extra={"object": key, "fence": str(fence)})
         else:
             fence = max(stopped.fence, asked or stopped.fence)
@@ -269,7 +321,7 @@ class RegionAgent:
         await self._note(key, Stopped(fence=fence, snapshots=_snapshots(stopped, look)))
         if not look.passive:
             self._isolated.pop(key, None)
-            await side.stop(look, fence)
+            await side.stop(look, fence, active=active)
             look = await side.look()
         if look.passive and self._isolated.get(key) != fence:
             log.warning("This region's side is stopped", extra={"object": key, "fence": str(fence)})
@@ -285,6 +337,7 @@ class RegionAgent:
         log.warning("Bringing this region's side back: it is active and no run holds the policy", extra={"object": key})
         if await side.bring_back(stopped.snapshots, stopped.fence):
             await self._forget(key)
+            self._settled.pop(key, None)
 
     async def _note(self, key: str, stopped: Stopped) -> None:
         """Write the note before the act. A region whose API server is away is fenced without."""
@@ -305,8 +358,16 @@ class RegionAgent:
 
     def _side(self, key: str) -> Side | None:
         obj = self._memory.policies.get(key)
-        spec = self._spec(obj) if obj is not None else None
+        return self.side_of(obj) if obj is not None else None
+
+    def side_of(self, obj: Object) -> Side | None:
+        """The region's side of a policy; None when it cannot be read."""
+        spec = self._spec(obj)
         return Side(spec, region=self._region, factory=self._factory) if spec is not None else None
+
+    def view_of(self, obj: Object) -> PolicyView:
+        """How a policy stands that was read just now."""
+        return _view(obj, self._region, current=True)
 
     def _spec(self, obj: Object) -> PolicySpec | None:
         try:

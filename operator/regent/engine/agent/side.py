@@ -14,7 +14,7 @@ from regent.domain.failover.isolation import proof_steps
 from regent.domain.failover.model import PolicySpec
 from regent.domain.failover.options import StepKind
 from regent.domain.failover.roles import Role, RoleState
-from regent.engine.promotion import DriverFactory, PromotionDriver
+from regent.engine.promotion import DriverFactory, Holding, PromotionDriver
 
 log = logging.getLogger("regent.agent")
 
@@ -33,6 +33,10 @@ class Look:
     passive: bool = False
     """Everything that has to be proved passive is."""
     message: str = ""
+    returned: bool = False
+    """Something that has to be proved passive was seen and is not."""
+    settled: bool = False
+    """Everything that has to be proved passive is, and is up: what is down has yet to come back as what it is to be."""
 
     @property
     def fence(self) -> Fence | None:
@@ -60,22 +64,48 @@ class Side:
         known = {driver.step.name for driver in self._drivers}
         return all(step.name in known for step in proof_steps(self.policy))
 
+    @property
+    def holds_data(self) -> bool:
+        """Whether there is data that two sides could write to."""
+        return self.policy.options.holds_data
+
     async def look(self) -> Look:
         """Look at every step."""
         states = {driver.step.name: await self._observe(driver) for driver in self._drivers}
         needed = [step.name for step in proof_steps(self.policy)]
         passive = all(name in states and states[name].role in PASSIVE for name in needed)
         texts = [f"{name}: {state.role.value}" for name, state in states.items()]
-        return Look(states=states, passive=passive, message="; ".join([*texts, *self.problems.values()]))
+        seen = [states[name] for name in needed if name in states]
+        return Look(
+            states=states,
+            passive=passive,
+            message="; ".join([*texts, *self.problems.values()]),
+            returned=any(state.role not in (*PASSIVE, Role.UNKNOWN) for state in seen),
+            settled=passive and not any(_down(state) for state in seen),
+        )
 
-    async def stop(self, look: Look, fence: Fence) -> None:
-        """Ask every step that is not passive to become so, the last one first: workloads before their database."""
+    async def stop(self, look: Look, fence: Fence, *, active: str = "") -> None:
+        """Ask every step that is not passive to become so, the last one first: workloads before their database.
+
+        `active`: another region that is known to be active. A database that takes writes beside it is held back: were
+        it told to follow, what it has written would be gone before anybody had seen it.
+        """
         for driver in reversed(self._drivers):
             state = look.states.get(driver.step.name)
             # What could not be looked at is asked all the same: the look may have failed where the change does not.
             if state is None or state.role not in PASSIVE:
-                work = _Demote(driver, self._region, self._successor(driver), fence, self._run)
+                if active and isinstance(driver, Holding) and state is not None and state.role is Role.ACTIVE:
+                    hold = _Hold(driver, self._region, fence, self._run)
+                    await self._try(driver, "held back", hold)
+                    continue
+                successor = active or self._successor(driver)
+                work = _Demote(driver, self._region, successor, fence, self._run)
                 await self._try(driver, "demoted", work)
+
+    async def look_at(self, step: str) -> RoleState | None:
+        """Look at one step; None: there is none of that name that can be looked at here."""
+        found = [driver for driver in self._drivers if driver.step.name == step]
+        return await self._observe(found[0]) if found else None
 
     async def bring_back(self, snapshots: Mapping[str, Mapping[str, Any]], fence: Fence) -> bool:
         """Ask for the state before, in the order of the steps; say whether every step has taken it."""
@@ -121,6 +151,11 @@ class Side:
         return True
 
 
+def _down(state: RoleState) -> bool:
+    """Only who knows what is wanted of a database that is down can tell that it is passive."""
+    return state.role is Role.STANDBY and state.wanted is Role.STANDBY and state.position is None
+
+
 @dataclass(frozen=True, slots=True)
 class _Demote:
     driver: PromotionDriver
@@ -131,6 +166,17 @@ class _Demote:
 
     async def __call__(self) -> None:
         await self.driver.demote(self.region, successor=self.successor, fence=self.fence, run=self.run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    driver: Holding
+    region: str
+    fence: Fence
+    run: str
+
+    async def __call__(self) -> None:
+        await self.driver.hold(self.region, fence=self.fence, run=self.run)
 
 
 @dataclass(frozen=True, slots=True)

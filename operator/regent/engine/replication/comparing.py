@@ -7,6 +7,8 @@ process are counts, names and whether digests are equal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from regent.domain.replication.content import content_hash
 from regent.domain.replication.namespaces import move
 from regent.domain.replication.normalise import normalise, skip_reason, steered
@@ -22,13 +24,14 @@ class Comparer(Looker):
 
     def keys(self, resource: Resource) -> set[ItemKey]:
         """All names of a kind on either side."""
-        return super().keys(resource) | {ItemKey(resource, name) for (_, name), _ in self.there(resource)}
+        return super().keys(resource) | {ItemKey(resource, name) for name in self.there(resource)}
 
     def look(self, key: ItemKey) -> Look | None:
         """Compare an object of both sides; always None, since nothing is to be done."""
-        tracked, source, target = self.tracked(key), self.source(key), self.target(key)
-        if source is not None and target is not None and self.unchanged(tracked, key, source, target):
+        tracked = self.tracked(key)
+        if self.unchanged(tracked, key):
             return None
+        source, target = self.source(key), self.target(key)
         sides = [obj if obj is not None and selects(tracked, obj) else None for obj in (source, target)]
         too_much = next((reason for obj in sides if obj and (reason := skip_reason(obj)).endswith(TOO_MUCH)), "")
         here, there = (None if obj is None or skip_reason(obj) else obj for obj in sides)
@@ -43,14 +46,14 @@ class Comparer(Looker):
             self._compare(key, tracked, here, there)
         return None
 
-    def digests(self, resource: Resource) -> tuple[dict[str, str], dict[str, str]]:
+    def digests(self, keys: Iterable[ItemKey]) -> tuple[dict[str, str], dict[str, str]]:
         """Return the hashes of both sides by name, from what is known."""
         here, there = {}, {}
-        for key in self.keys(resource):
+        for key in keys:
             if self.outcome(key) not in (None, Outcome.UNWANTED, Outcome.FAILED):
-                left, right = self.hashes(key)
-                here.update({key.name: left} if self.source(key) is not None else {})
-                there.update({key.name: right} if self.target(key) is not None else {})
+                (left, right), (source, target) = self.hashes(key), self.versions(key)
+                here.update({key.name: left} if source is not None else {})
+                there.update({key.name: right} if target is not None else {})
         return here, there
 
     def _compare(self, key: ItemKey, tracked: Tracked, here: Object, there: Object) -> None:

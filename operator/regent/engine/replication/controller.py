@@ -19,10 +19,13 @@ from regent.engine.queue import Key, KeyedQueue, Priority
 from regent.engine.records import time_of
 from regent.engine.replication.farewell import Farewell, Left, held, keeps_copies
 from regent.engine.replication.freeze import frozen
+from regent.engine.replication.linking import Remembered
 from regent.engine.replication.ports import Access
 from regent.engine.replication.scope import Scope, denied_by_placement, owners_of, scope_of, target_paused
-from regent.engine.replication.session import UNREACHABLE, Remembered, Session, Sessions
+from regent.engine.replication.session import UNREACHABLE, Session, Sessions
 from regent.engine.replication.status import Findings, announce, compose, measure
+from regent.engine.replication.storage_status import shown_storage
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS, REPLICATION_POLICIES
 from regent.engine.status import StatusWriter
 from regent.engine.store import Store
@@ -79,6 +82,7 @@ class ReplicationReconciler:
         self._metrics = metrics
         self._active: dict[Key, _Active] = {}
         self._visited: dict[Key, float] = {}
+        self._transfers: dict[Key, tuple[str, Transfers]] = {}
         store.subscribe(REPLICATION_POLICIES, queue.add)
         store.subscribe(FAILOVER_POLICIES, self._neighbour)
         store.subscribe(PLACEMENT_POLICIES, self._neighbour)
@@ -95,6 +99,7 @@ class ReplicationReconciler:
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             await self._close(key)
             self._visited.pop(key, None)
+            self._transfers.pop(key, None)
             self._metrics.forget(namespace=key.namespace, policy=key.name)
             return await self._end(key, obj) if obj is not None and held(obj) else None
         try:
@@ -119,6 +124,7 @@ class ReplicationReconciler:
             wall=self._clock.wall(),
             monotonic=self._clock.monotonic(),
             source_down_at=self._lost_at(spec, scope.source_region),
+            transfers=self._carried(key, obj),
         )
         await self._show(key, obj, findings)
         measure(self._metrics, findings)
@@ -149,14 +155,24 @@ class ReplicationReconciler:
         if scope.problem is not None:
             await self._close(key)
             return scope.problem
+        if wrong := await self._sessions.problem(spec):
+            # Before anything is copied: an expression that is wrong is so for every object.
+            await self._close(key)
+            return Condition("Ready", "False", "TransformInvalid", wrong[:1024])
         print_ = self._print(obj, scope)
         active = self._active.get(key)
         now = self._clock.monotonic()
         if active is not None and active.print == print_ and not (active.session.unserved and now >= active.look_again):
             return None
-        ways = [(way, denied_by_placement(self._store, spec.namespace, way)) for way in scope.ways]
         try:
-            session = await self._sessions.open(spec, ways, _remembered(obj), lambda: self._changed(key))
+            session = await self._sessions.open(
+                spec,
+                scope.ways,
+                denied=lambda way: denied_by_placement(self._store, spec, way),
+                remembered=_remembered(obj),
+                transfers=self._carried(key, obj),
+                changed=lambda: self._changed(key),
+            )
         except UNREACHABLE as error:
             await self._close(key)
             text = f"the kinds of the policy cannot be looked up in {scope.source_region}: {error}"
@@ -175,10 +191,13 @@ class ReplicationReconciler:
             for item in self._store.list(PLACEMENT_POLICIES, namespace)
         )
         regions = tuple(
-            str(((self._store.get(REGIONS, "", way.target.region) or {}).get("spec") or {}).get("compliance"))
-            for way in scope.ways
+            str(((self._store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance"))
+            for region in (scope.source_region, *(way.target.region for way in scope.ways))
         )
-        return obj["metadata"]["uid"], obj["metadata"].get("generation"), scope.ways, rules, regions
+        metadata = obj["metadata"]
+        # Labels have no generation, and PlacementPolicies select by them.
+        labels = tuple(sorted((metadata.get("labels") or {}).items()))
+        return metadata["uid"], metadata.get("generation"), labels, scope.ways, rules, regions
 
     async def _tick(self, key: Key, spec: ReplicationSpec, scope: Scope) -> float:
         """Let the session do what is due; return in how many seconds to come again."""
@@ -193,10 +212,19 @@ class ReplicationReconciler:
             link.paused = scope.paused or self._standing_still(spec, link.way) or unsettled
             if not link.paused:
                 link.wake()
-            pruned = await syncing.pruner.visit(source_healthy=self._healthy(link.way.source_region))
-            waits += [wait for wait in (syncing.tick(), pruned) if wait is not None]
+            pruned = await syncing.pruner.visit(self._healthy)
+            waits += [wait for wait in (await syncing.tick(), pruned) if wait is not None]
             busy = busy or not link.idle or syncing.under_way
         return max(0.05, min([BUSY, *waits] if busy else waits))
+
+    def _carried(self, key: Key, obj: Object) -> Transfers:
+        """What the policy has copied: it outlives its sessions, and ends with it, whoever gets its name then."""
+        uid, found = str(obj["metadata"]["uid"]), self._transfers.get(key)
+        if found is None or found[0] != uid:
+            shown = (obj.get("status") or {}).get("transferred") or ()
+            found = uid, Transfers(namespace=key.namespace, policy=key.name, shown=shown, metrics=self._metrics)
+            self._transfers[key] = found
+        return found[1]
 
     def _lost_at(self, spec: ReplicationSpec, region: str) -> float | None:
         """Since when a run has been leaving a source that does not answer: what it has lost does not grow by waiting.
@@ -253,6 +281,7 @@ def _remembered(obj: Object) -> dict[str, Remembered]:
             last_pass=time_of(row.get("lastSyncTime")),
             token=str(row.get("syncToken") or ""),
             verified=time_of(row.get("lastVerifiedTime")),
+            storage=shown_storage(row),
         )
         for row in (obj.get("status") or {}).get("targets") or ()
     }

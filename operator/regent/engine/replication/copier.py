@@ -7,21 +7,29 @@ when it takes the place of a copy between the look and the write.
 
 from __future__ import annotations
 
-from regent.domain.errors import AlreadyExistsError, ConflictError, NotFoundError
+from regent.domain.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    PromotionProblemError,
+)
 from regent.domain.replication import marks
-from regent.domain.replication.content import canonical
 from regent.domain.replication.kinds import CONFIG_MAP, SECRET
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.model import ReplicationSpec
-from regent.domain.replication.plan import Action, applied_body
+from regent.domain.replication.plan import Action, ActionKind, applied_body
 from regent.domain.replication.shape import Desired
-from regent.engine.ports import Clock, Leadership, Metrics, Object
+from regent.engine.ports import Clock, Leadership, Object
 from regent.engine.replication.looking import SLEEPERS, Look, Tracked
 from regent.engine.replication.losers import keep
 from regent.engine.replication.ports import Access, CopyCluster
-from regent.engine.resources import Resource
+from regent.engine.replication.transfers import Transfers
+from regent.engine.resources import SECRETS, Resource
 
 MAX_KEPT = 4
+TERMINATING = "because it is being terminated"
+"""How an API server says that it makes nothing new in a namespace that goes."""
 
 
 class Copier:
@@ -35,14 +43,14 @@ class Copier:
         access: Access,
         leadership: Leadership,
         clock: Clock,
-        metrics: Metrics,
+        transfers: Transfers,
     ) -> None:
         self._spec = spec
         self._way = way
         self._access = access
         self._leadership = leadership
         self._clock = clock
-        self._metrics = metrics
+        self._transfers = transfers
         self.kept: tuple[str, ...] = ()
         """What was overwritten although somebody else had written it, and where a record of it is; the last ones."""
 
@@ -59,7 +67,6 @@ class Copier:
         body = self._body(look.wanted, look.target)
         resource = tracked.target.resource
         self._leadership.check()
-        self._measure(body)
         if look.target is None:
             written = await self._create(cluster, resource, tracked, body)
         else:
@@ -67,7 +74,8 @@ class Copier:
         if tracked.include_status and body.get("status"):
             self._leadership.check()
             written = await cluster.apply(resource, _identified(body, written), force=True, status=True)
-        tracked.target.observe(written)
+        self._transfers.add(self._way, body)
+        tracked.target.lend(written)
         return written
 
     async def mark_missing(self, tracked: Tracked, target: Object) -> None:
@@ -104,8 +112,14 @@ class Copier:
         except AlreadyExistsError:
             # Somebody was faster, or the echo of our own write is late: look at it, then decide anew.
             namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
-            tracked.target.observe(await cluster.get(resource, namespace, name))
+            tracked.target.lend(await cluster.get(resource, namespace, name))
             raise
+        except (NotFoundError, ForbiddenError) as error:
+            problem = _namespace_problem(error, resource, body["metadata"].get("namespace", ""))
+            if not problem:
+                raise
+            # It is about all objects of the link, so it is said once, and none of them is counted as failed.
+            raise PromotionProblemError("NamespaceMissing", f"region {self._way.target.region}: {problem}") from error
 
     async def _change(
         self,
@@ -116,9 +130,17 @@ class Copier:
         action: Action,
     ) -> Object:
         metadata, resource = target["metadata"], tracked.target.resource
-        if metadata.get("managedFields") and _may_leave(target, body, action):
+        # What is lost by it stands in the record in exactly this version: a later one is not to be lost with it.
+        # And a failover may have woken a workload since it was looked at: it must not be put to sleep again.
+        exact = action.keep_loser or tracked.kind.group_kind in SLEEPERS
+        # What becomes a copy is the source's from now on, also where the source has less of it.
+        whole = action.kind is ActionKind.ADOPT and action.force and not _by_name(target)
+        if whole or (metadata.get("managedFields") and _may_leave(target, body, action)):
             namespace, name = str(metadata.get("namespace", "")), metadata["name"]
-            target = await cluster.take_over(resource, namespace, name, uid=metadata["uid"])
+            version = metadata["resourceVersion"] if exact else ""
+            target = await cluster.take_over(
+                resource, namespace, name, uid=metadata["uid"], version=version, whole=whole
+            )
         if action.keep_loser:
             target = await self._keep(cluster, resource, target, action)
         found = marks.read_marks(target)
@@ -126,9 +148,6 @@ class Copier:
             target = await self._patched(cluster, resource, target, marks.revive_patch())
         if action.removal is not None:
             target = await self._patched(cluster, resource, target, action.removal)
-        # What is lost by it stands in the record in exactly this version: a later one is not to be lost with it.
-        # And a failover may have woken a workload since it was looked at: it must not be put to sleep again.
-        exact = action.keep_loser or tracked.kind.group_kind in SLEEPERS
         return await cluster.apply(resource, _identified(body, target, version=exact), force=action.force)
 
     async def _keep(self, cluster: CopyCluster, resource: Resource, target: Object, action: Action) -> Object:
@@ -150,19 +169,13 @@ class Copier:
         except NotFoundError:
             tracked.target.remove(target)
             return
-        tracked.target.observe(written)
+        tracked.target.lend(written)
 
     async def _patched(self, cluster: CopyCluster, resource: Resource, target: Object, change: Object) -> Object:
         metadata = target["metadata"]
         exact = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         change = {**change, "metadata": {**change.get("metadata", {}), **exact}}
         return await cluster.patch(resource, str(metadata.get("namespace", "")), metadata["name"], change)
-
-    def _measure(self, body: Object) -> None:
-        count, source, target = self._metrics.count, self._way.source_region, self._way.target.region
-        size = float(len(canonical(body)))
-        count("regent_replication_transferred_objects_total", source=source, target=target)
-        count("regent_replication_transferred_bytes_total", size, source=source, target=target)
 
     def _body(self, wanted: Desired, target: Object | None) -> Object:
         """The copy with its marks. The one that tells when stays as it is while the content does."""
@@ -173,15 +186,33 @@ class Copier:
         return applied_body(wanted, self._spec, self._way, observed_at=observed_at, target=target)
 
 
+def _namespace_problem(error: NotFoundError | ForbiddenError, resource: Resource, namespace: str) -> str:
+    """What is wrong with the namespace that nothing can be made in, for people; "" when it is something else.
+
+    What a server says about a Secret is not repeated in errors; that it knows no Secrets is not possible.
+    """
+    if isinstance(error, NotFoundError) and (resource == SECRETS or f'namespaces "{namespace}"' in str(error)):
+        # Its labels say how it is secured, so it is not for Regent to make.
+        return f"namespace {namespace} does not exist there: create it"
+    if TERMINATING in str(error):
+        return f"namespace {namespace} is being deleted there: create it anew"
+    return ""
+
+
 def _may_leave(target: Object, body: Object, action: Action) -> bool:
     """Whether an apply could leave something that our POST has set and the source no longer has, or be refused for it.
 
     Not where it takes every field over and can only add: entries of ConfigMaps and Secrets are removed by name.
     """
-    if not action.force or target.get("kind") not in (CONFIG_MAP.kind, SECRET.kind):
+    if not action.force or not _by_name(target):
         return True
     here, there = target["metadata"], body["metadata"]
     return any(set(here.get(field) or ()) - set(there.get(field) or ()) for field in ("labels", "annotations"))
+
+
+def _by_name(target: Object) -> bool:
+    """Whether entries that only the target has are removed by name."""
+    return target.get("kind") in (CONFIG_MAP.kind, SECRET.kind)
 
 
 def _identified(body: Object, target: Object, *, version: bool = False) -> Object:

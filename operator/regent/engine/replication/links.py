@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 
 from regent.domain.errors import ClusterError, LeadershipLostError, PromotionProblemError
+from regent.domain.replication.model import Direction, ObjectKey, ReplicationSpec
 from regent.domain.replication.model import Link as Way
-from regent.domain.replication.model import ObjectKey, ReplicationSpec
-from regent.domain.replication.plan import ActionKind
 from regent.domain.replication.state import Outcomes
 from regent.engine.ports import Clock, Metrics
-from regent.engine.replication.copier import Copier
+from regent.engine.replication.batches import Batch
+from regent.engine.replication.bodies import BodyFetcher, Place
+from regent.engine.replication.entries import Name
 from regent.engine.replication.looking import ItemKey, Look, Looker, Outcome, Tracked
-from regent.engine.replication.pace import Pace
-from regent.engine.replication.reflection import Name
+from regent.engine.replication.reflection import BodyMissingError, Reflection
+from regent.engine.replication.repairs import Repairs
+from regent.engine.replication.silence import Silence
 from regent.engine.replication.worklist import Worklist
-from regent.engine.replication.writing import Verdict, Writer
+from regent.engine.replication.writing import Verdict, Writer, Written
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -34,26 +36,19 @@ NOT_READY = 1.0
 FIRST_RETRY = 0.5
 LAST_RETRY = 30.0
 """Seconds between tries of a target that does not answer."""
+AFTER_OTHERS = 1.0
+"""Seconds by which others go before an object whose write got no answer."""
 HELD = 5.0
 """Seconds until it is asked again whether a batch may be written."""
-PATIENT_REPAIRS = 4
-"""Writes of the same content to one copy after which somebody else is taken to write against them."""
-CALM = 300.0
-"""Seconds after which that is forgotten, and the longest time between two such writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Repair:
-    content_hash: str
-    times: int
-    at: float
+INTERNAL = "internal error, see the operator's log"
 
 
 class Link:
     """Keeps one target in step.
 
     Args:
-        pace: bounds how much is done at once in the target.
+        writer: carries out what was decided.
+        bodies: fetches what is not kept of objects that are looked at.
         may_write: called before each batch; says why nothing may be written now, "" when it may.
         changed: called when something that is shown has changed.
     """
@@ -65,8 +60,8 @@ class Link:
         tracked: Mapping[Resource, Tracked],
         *,
         looker: Looker,
-        copier: Copier,
-        pace: Pace,
+        writer: Writer,
+        bodies: BodyFetcher,
         may_write: Callable[[], Awaitable[str]],
         clock: Clock,
         jitter: Callable[[], float],
@@ -77,8 +72,8 @@ class Link:
         self.way = way
         self.tracked = tracked
         self.looker = looker
-        self.copier = copier
-        self.writer = Writer(spec, copier, pace)
+        self.writer = writer
+        self._bodies = bodies
         self.may_write = may_write
         self._clock = clock
         self._jitter = jitter
@@ -97,10 +92,11 @@ class Link:
         """Wall time at which everything that was known was last in the target."""
         self.deleted: set[ItemKey] = set()
         """Objects that were seen to be deleted in the source."""
-        self._repairs: dict[ItemKey, _Repair] = {}
+        self._repairs = Repairs(clock)
         self.outcomes = Outcomes()
         """How the last writes ended."""
         self._silent_failures = 0
+        self._silence: Silence[ItemKey] = Silence()
         self._wake = asyncio.Event()
         self._subscriptions: list[Callable[[], None]] = []
         self._whole: dict[Resource, bool] = dict.fromkeys(tracked, False)
@@ -117,6 +113,13 @@ class Link:
             undo()
         self._subscriptions.clear()
 
+    def origins(self) -> Iterator[Reflection]:
+        """Give what is copied from: the source, and with changes in both directions the target too."""
+        for item in self.tracked.values():
+            yield item.source
+            if self.spec.direction is Direction.BIDIRECTIONAL:
+                yield item.target
+
     def wake(self) -> None:
         """Something may be done now that could not be before."""
         self._wake.set()
@@ -125,11 +128,7 @@ class Link:
         """Look at all objects anew; what has not changed costs a comparison of versions."""
         for resource, item in self.tracked.items():
             if item.ready:
-                self._add(self.looker.keys(resource))
-
-    def look_at(self, keys: set[ItemKey]) -> None:
-        """Look at these objects anew."""
-        self._add(keys)
+                self.look_at(self.looker.keys(resource))
 
     @property
     def stopped(self) -> str:
@@ -167,15 +166,13 @@ class Link:
     def _listen(self, resource: Resource, item: Tracked) -> None:
         def change(name: Name) -> None:
             key = ItemKey(resource, name[1])
-            if item.source.get((self.spec.namespace, name[1])) is not None:
+            if item.source.entry((self.spec.namespace, name[1])) is not None:
                 self.deleted.discard(key)
             elif item.source.complete and self.looker.outcome(key) not in (None, Outcome.ORPHANED):
                 self.deleted.add(key)
-            self._add((key,))
+            self.look_at((key,))
 
-        def state() -> None:
-            self._state_changed(resource)
-
+        state = partial(self._state_changed, resource)
         for reflection in (item.source, item.target):
             reflection.subscribe(change, state)
             self._subscriptions.append(lambda reflection=reflection: reflection.unsubscribe(change, state))  # type: ignore[misc]
@@ -185,11 +182,12 @@ class Link:
         ready, before = self.tracked[resource].ready, self._whole[resource]
         self._whole[resource] = ready
         if ready and not before:
-            self._add(self.looker.keys(resource))
+            self.look_at(self.looker.keys(resource))
         self._changed()
         self._wake.set()
 
-    def _add(self, keys: set[ItemKey] | tuple[ItemKey, ...]) -> None:
+    def look_at(self, keys: set[ItemKey] | tuple[ItemKey, ...]) -> None:
+        """Look at these objects anew."""
         now = self._clock.monotonic()
         for key in keys:
             self.work.add(key, now)
@@ -211,16 +209,30 @@ class Link:
 
     async def _batch(self) -> float:
         """Take a batch through; return for how many seconds to leave the target alone."""
-        now = self._clock.monotonic()
-        keys = self.work.take(now, self.spec.batch_size)
-        looks: list[Look] = []
-        for number, key in enumerate(keys):
+        now = self._clock.monotonic
+        keys = self.work.take(now(), self.spec.batch_size)
+        for key in keys:
             if not self.tracked[key.resource].ready:
-                self.work.postpone(key, now + NOT_READY)
-            elif (look := self._look(key)) is not None:
-                looks.append(look)
-            if number % 50 == 49:
-                await asyncio.sleep(0)  # let others have their turn
+                self.work.postpone(key, now() + NOT_READY)
+        batch = Batch(
+            self._bodies,
+            places=self._places,
+            look=self._look,
+            later=lambda key, wait: self.work.postpone(key, now() + wait),
+            fail=self._fail,
+        )
+        try:
+            return await self._write(await batch.looks([key for key in keys if self.tracked[key.resource].ready]))
+        finally:
+            batch.end()
+
+    def _places(self, key: ItemKey) -> tuple[Place, Place]:
+        item = self.tracked[key.resource]
+        here, there = (self.spec.namespace, key.name), (self.way.target.namespace, key.name)
+        return (item.source, here), (item.target, there)
+
+    async def _write(self, looks: list[Look]) -> float:
+        """Write a batch; return for how many seconds to leave the target alone."""
         if looks:
             try:
                 self.held = await self.may_write()
@@ -236,9 +248,10 @@ class Link:
             self._changed()
             return HELD
         delays = [0.0]
+        self.writer.hopeless = False
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._carry_out(look)) for look in looks]
-        delays += [task.result() for task in tasks]
+        delays = [0.0, *(task.result() for task in tasks)]
         if self.idle:
             self.passed_at = self._clock.wall()
             if not any(delays):
@@ -252,17 +265,22 @@ class Link:
         if not failed:
             self._silent_failures = 0
             return 0.0
+        longest = self._longest_rest()
         self._silent_failures += 1
-        longest = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._silent_failures - 1, 10))
         return max(asked, longest * (1 - self._jitter() / 2))
+
+    def _longest_rest(self) -> float:
+        return min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._silent_failures, 10))
 
     def _look(self, key: ItemKey) -> Look | None:
         """Look at an object; None when that settles it."""
         now = self._clock.monotonic()
         try:
             look = self.looker.look(key)
-        except ValueError as error:
-            self._fail(key, str(error))
+        except BodyMissingError:
+            raise
+        except Exception as error:
+            self._fail(key, self._foreseen(key, error))
             return None
         if look is None:
             if self.looker.outcome(key) is Outcome.FAILED:
@@ -270,40 +288,48 @@ class Link:
             else:
                 self.work.done(key, now)
             return None
-        kind, note = look.action.kind, self.looker.note
         if look.action.writes:
+            note = self.looker.note
             drifted = look.target is not None and self.looker.outcome(key) in (Outcome.IN_SYNC, Outcome.DRIFTED)
-            rest = self._contested(look)
+            drifted = drifted and look.pair is None
+            rest = self._repairs.rest(look)
             if rest > 0:
                 note(key, Outcome.DRIFTED, f"it does not stay as it is written: {look.action.message}")
                 self.work.postpone(key, now + rest)
                 return None
-            note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
+            if not self.work.failures(key):
+                # One that has failed stays counted as failed until it is written, also while it is tried again.
+                note(key, Outcome.DRIFTED if drifted else Outcome.PENDING)
             return look
-        if kind is ActionKind.WAIT:
-            note(key, Outcome.PENDING, look.action.message)
-        elif kind in (ActionKind.CONFLICT, ActionKind.REFUSE_FOREIGN):
-            note(key, Outcome.CONFLICTED, look.action.message)
-        elif kind is ActionKind.PRUNE:
-            # Absence is for the pruner to judge, which sees all of it.
-            note(key, Outcome.ORPHANED)
-        elif look.wanted is None:
-            note(key, Outcome.UNWANTED)
-        else:
-            self.looker.settle(look)
+        self.looker.conclude(look)
         self.work.done(key, now)
         return None
+
+    def _foreseen(self, key: ItemKey, error: Exception) -> str:
+        """What is wrong with an object, for people. One that nobody has foreseen must not take its batch with it."""
+        if isinstance(error, ValueError):
+            return str(error)
+        log.exception("Object cannot be looked at", extra={**self._extra, "copy": str(key)})
+        return INTERNAL
 
     async def _carry_out(self, look: Look) -> float:
         """Write one copy; return for how many seconds to leave the target alone, 0 when all is well with it."""
         key, now = look.key, self._clock.monotonic
-        result = await self.writer.write(self.tracked[key.resource], look)
-        self.count(result.verdict.value)
-        if result.verdict is Verdict.UNAVAILABLE:
-            self.problem = result.message
+        try:
+            result = await self.writer.write(self.tracked[key.resource], look)
+        except LeadershipLostError:
+            raise
+        except Exception:
+            log.exception("Copy failed unexpectedly", extra={**self._extra, "copy": str(key)})
+            result = Written(Verdict.FAILED, INTERNAL)
+        if result.verdict is Verdict.NOT_TRIED:
             self.work.give_back(key)
-            return max(result.wait, FIRST_RETRY)
+            return FIRST_RETRY
+        self.count(result.verdict.value, region=result.region)
+        if result.verdict is Verdict.UNAVAILABLE:
+            return self._unavailable(key, result)
         self.problem = ""
+        self._silence.answered(key)
         match result.verdict:
             case Verdict.WRITTEN if result.unchanged:
                 # What differs is the target's own: an injected container, a default of another version.
@@ -312,9 +338,8 @@ class Link:
                 self.work.done(key, now())
             case Verdict.WRITTEN:
                 self._judged(key, succeeded=True)
-                self._written(look)
-                # The answer is in the reflection of the target, which asks for another look: that settles it.
-                self.looker.note(key, Outcome.PENDING)
+                self._repairs.written(look, restless=result.restless)
+                self.looker.confirm(look)
                 self.work.done(key, now())
             case Verdict.KEPT:
                 self.looker.settle(look)
@@ -324,28 +349,28 @@ class Link:
                 self.work.done(key, now())
             case Verdict.AGAIN:
                 self.work.postpone(key, now() + FIRST_RETRY)
+            case Verdict.TOO_LARGE:
+                self._judged(key, succeeded=False)
+                self.looker.note(key, Outcome.FAILED, result.message)
+                self.work.done(key, now())
             case _:
                 self._fail(key, result.message)
         return 0.0
 
-    def _written(self, look: Look) -> None:
-        """Remember how often the same content had to be written: somebody in the target may be writing against us."""
-        wanted = look.wanted.content_hash if look.wanted is not None else ""
-        known = self._repairs.get(look.key)
-        now = self._clock.monotonic()
-        fresh = known is None or known.content_hash != wanted or now - known.at > CALM
-        times = 1 if known is None or fresh else known.times + 1
-        self._repairs[look.key] = _Repair(wanted, times, now)
-
-    def _contested(self, look: Look) -> float:
-        """Seconds until a copy may be written again that did not stay as it was written."""
-        known = self._repairs.get(look.key)
-        if known is None or look.wanted is None or known.content_hash != look.wanted.content_hash:
+    def _unavailable(self, key: ItemKey, result: Written) -> float:
+        """Leave the target alone for a while, unless it is only this object that it does not answer to."""
+        if result.unanswered and self._silence.unanswered(key):
+            self.problem = ""
+            self._fail(key, f"others are written, and this is not answered: {result.message}")
             return 0.0
-        if known.times < PATIENT_REPAIRS:
-            return 0.0
-        rest = min(CALM, 2.0 ** min(known.times - PATIENT_REPAIRS, 10))
-        return max(0.0, known.at + rest - self._clock.monotonic())
+        self.problem = result.message
+        wait = max(result.wait, FIRST_RETRY)
+        if result.unanswered:
+            # The others go first: with it at their head they would wait for as long as it gets no answer.
+            self.work.postpone(key, self._clock.monotonic() + max(wait, self._longest_rest()) + AFTER_OTHERS)
+        else:
+            self.work.give_back(key)
+        return wait
 
     def _judged(self, key: ItemKey, *, succeeded: bool) -> None:
         kind = self.tracked[key.resource].kind
@@ -356,12 +381,12 @@ class Link:
         self.looker.note(key, Outcome.FAILED, message)
         self.work.failed(key, self._clock.monotonic())
 
-    def count(self, result: str) -> None:
-        """Count a write by how it ended."""
+    def count(self, result: str, *, region: str = "") -> None:
+        """Count a write by how it ended. `region`: where it was made; "": in the target."""
         self._metrics.count(
             "regent_replication_writes_total",
             namespace=self.spec.namespace,
             policy=self.spec.name,
-            region=self.way.target.region,
+            region=region or self.way.target.region,
             result=result,
         )

@@ -6,17 +6,19 @@ What was found is remembered by the versions of both sides, so that looking agai
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from regent.domain.replication import conflict
 from regent.domain.replication.compare import changed_at
 from regent.domain.replication.content import MAX_OBJECT_BYTES
 from regent.domain.replication.kinds import (
     AUTOSCALER,
     CRON_JOB,
     DEPLOYMENT,
+    REPLICATION_SOURCE,
     STATEFUL_SET,
     VIRTUAL_MACHINE,
     VOLUME_REPLICATION,
@@ -25,15 +27,25 @@ from regent.domain.replication.marks import ours
 from regent.domain.replication.model import KindRef, ReplicationSpec, ResourceSelector, Standby
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.normalise import skip_reason
-from regent.domain.replication.plan import Action, copy_hash, decide_object
+from regent.domain.replication.plan import Action, ActionKind, copy_hash, decide_object
 from regent.domain.replication.selection import selected
 from regent.domain.replication.shape import Desired, Transformer, desired
 from regent.engine.ports import Object
-from regent.engine.replication.reflection import Name, Reflection
+from regent.engine.replication.entries import Bodies
+from regent.engine.replication.reflection import Reflection
 from regent.engine.resources import Resource
 
 SLEEPERS = tuple(
-    kind.group_kind for kind in (DEPLOYMENT, STATEFUL_SET, CRON_JOB, AUTOSCALER, VIRTUAL_MACHINE, VOLUME_REPLICATION)
+    kind.group_kind
+    for kind in (
+        DEPLOYMENT,
+        STATEFUL_SET,
+        CRON_JOB,
+        AUTOSCALER,
+        VIRTUAL_MACHINE,
+        VOLUME_REPLICATION,
+        REPLICATION_SOURCE,
+    )
 )
 """Kinds whose copies sleep in a standby."""
 
@@ -93,6 +105,10 @@ class Look:
     target: Object | None
     wanted: Desired | None
     action: Action
+    pair: conflict.Outcome | None = None
+    """What is to be done about both sides, where both may change the object."""
+    rest: Object | None = None
+    """Merge patch that makes a workload of the target rest as it should; nothing else differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +127,7 @@ class Looker:
     Args:
         transformer: carries out the target's transforms.
         denied: why an object with these labels may not be in the target's region; "" when it may.
-        chosen: which of the selected objects go to the target: all, but with strategies that spread them.
+        chosen: which of the selected objects go to the target; None: all of them, as with most strategies.
     """
 
     def __init__(
@@ -122,7 +138,7 @@ class Looker:
         *,
         transformer: Transformer,
         denied: Callable[[Mapping[str, str]], str],
-        chosen: Callable[[KindRef, Object], bool] = lambda _kind, _obj: True,
+        chosen: Callable[[KindRef, Object], bool] | None = None,
     ) -> None:
         self._spec = spec
         self._way = way
@@ -144,13 +160,21 @@ class Looker:
         """The object of this name in the target."""
         return self._tracked[key.resource].target.get((self._namespace, key.name))
 
+    def glance(self, key: ItemKey) -> Object | None:
+        """The object in the source with its metadata, and the rest of it where bodies are kept."""
+        return self._tracked[key.resource].source.glance((self._spec.namespace, key.name))
+
+    def copy(self, key: ItemKey) -> Object | None:
+        """The object of this name in the target with its metadata, and the rest of it where bodies are kept."""
+        return self._tracked[key.resource].target.glance((self._namespace, key.name))
+
     def tracked(self, key: ItemKey) -> Tracked:
         """How the object's kind is tracked."""
         return self._tracked[key.resource]
 
-    def there(self, resource: Resource) -> Iterator[tuple[Name, Object]]:
-        """Give all objects of a kind in the target's namespace, whoever's they are."""
-        return self._tracked[resource].target.items()
+    def there(self, resource: Resource) -> list[str]:
+        """Return the names of all objects of a kind in the target's namespace, whoever's they are."""
+        return [name for _, name in self._tracked[resource].target.names()]
 
     def remember(self, key: ItemKey, source: str, wanted: str, target: str, copied: str) -> None:
         """Remember the hashes of both sides, and of which versions they are."""
@@ -162,15 +186,23 @@ class Looker:
         seen, unknown = self._seen.get(key), ("not looked at", "not looked at either")
         if seen is None:
             return unknown
-        left = seen.wanted_hash if seen.source_version == version_of(self.source(key)) else unknown[0]
-        right = seen.copied_hash if seen.target_version == version_of(self.target(key)) else unknown[1]
+        here, there = self.versions(key)
+        left = seen.wanted_hash if seen.source_version == (here or "") else unknown[0]
+        right = seen.copied_hash if seen.target_version == (there or "") else unknown[1]
         return left, right
+
+    def versions(self, key: ItemKey) -> tuple[str | None, str | None]:
+        """Return which versions source and target have; None where there is no object."""
+        tracked = self._tracked[key.resource]
+        here = tracked.source.entry((self._spec.namespace, key.name))
+        there = tracked.target.entry((self._namespace, key.name))
+        return here.version if here else None, there.version if there else None
 
     def keys(self, resource: Resource) -> set[ItemKey]:
         """All names of a kind that may concern the link: everything in the source, and our copies in the target."""
         tracked = self._tracked[resource]
-        found = {ItemKey(resource, name) for (_, name), _ in tracked.source.items()}
-        found |= {ItemKey(resource, name) for (_, name), obj in tracked.target.items() if ours(obj, self._spec.uid)}
+        found = {ItemKey(resource, name) for _, name in tracked.source.names()}
+        found |= {ItemKey(resource, name) for _, name in tracked.target.names(copies_of=self._spec.uid)}
         return found | {key for key in self._outcomes if key.resource == resource}
 
     def look(self, key: ItemKey) -> Look | None:
@@ -178,12 +210,16 @@ class Looker:
 
         Raises:
             ValueError: a transform does not fit the object.
+            BodyMissingError: a body that is not kept has to be fetched first.
         """
-        tracked, source, target = self._tracked[key.resource], self.source(key), self.target(key)
-        if source is not None and target is not None and self.unchanged(tracked, key, source, target):
+        tracked = self._tracked[key.resource]
+        if self.unchanged(tracked, key):
             return None
+        source, target = self.glance(key), self.copy(key)
         if source is not None and not self._selects(tracked, source):
             source = None
+        if source is not None:
+            source, target = self._whole(tracked, key, source, target)
         mine = target is not None and ours(target, self._spec.uid)
         if source is None and not mine:
             self.note(key, Outcome.UNWANTED)
@@ -196,7 +232,7 @@ class Looker:
         if source is not None and (reason := self._refusal(tracked, source)):
             self.note(key, Outcome.FAILED, reason)
             return None
-        wanted = self._wanted(tracked, source, target) if source is not None else None
+        wanted = self.wanted(tracked, source, target) if source is not None else None
         action = decide_object(wanted, target, spec=self._spec, link=self._way)
         if wanted is not None and source is not None:
             copied = copy_hash(wanted, target) if target is not None else ""
@@ -210,6 +246,31 @@ class Looker:
             wanted = look.wanted.content_hash
             self._seen[look.key] = _Seen(version_of(look.source), wanted, version_of(look.target), wanted)
         self.note(look.key, Outcome.IN_SYNC)
+
+    def conclude(self, look: Look) -> None:
+        """Note how an object stands about which nothing is to be written."""
+        match look.action.kind:
+            case ActionKind.WAIT:
+                self.note(look.key, Outcome.PENDING, look.action.message)
+            case ActionKind.CONFLICT | ActionKind.REFUSE_FOREIGN:
+                self.note(look.key, Outcome.CONFLICTED, look.action.message)
+            case ActionKind.PRUNE:
+                # Absence is for the pruner to judge, which sees all of it.
+                self.note(look.key, Outcome.ORPHANED)
+            case _ if look.wanted is None:
+                self.note(look.key, Outcome.UNWANTED)
+            case _:
+                self.settle(look)
+
+    def confirm(self, done: Look) -> None:
+        """It was written, and the answer is in the reflection of the target: see whether that is what it should be."""
+        self.note(done.key, Outcome.PENDING)
+        try:
+            look = self.look(done.key)
+        except Exception:
+            return  # it has changed meanwhile, or it is another look's matter: the worklist has it
+        if look is not None and look.wanted is not None and look.action.kind in (ActionKind.SKIP, ActionKind.KEEP):
+            self.settle(look)
 
     def note(self, key: ItemKey, outcome: Outcome, message: str = "") -> None:
         """Remember how an object stands."""
@@ -240,27 +301,39 @@ class Looker:
         """What is wrong, each with the object that it is about, in the order of their names."""
         return [f"{key}: {text}" for key, text in sorted(self._messages.items(), key=lambda item: str(item[0]))]
 
-    def digests(self, resource: Resource) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the hashes of what should be in the target, and of what is there, by name; from what is known."""
+    def digests(self, keys: Iterable[ItemKey]) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the hashes of what should be in the target, and of what is there, by name; from what is known.
+
+        Args:
+            keys: of one kind.
+        """
         should, is_there = {}, {}
-        for key in self.keys(resource):
+        for key in keys:
             outcome, seen = self._outcomes.get(key), self._seen.get(key)
-            source, target = self.source(key), self.target(key)
-            if source is not None and outcome not in (None, Outcome.UNWANTED, Outcome.ORPHANED):
-                fresh = seen is not None and seen.source_version == version_of(source)
+            here, there = self.versions(key)
+            if here is not None and outcome not in (None, Outcome.UNWANTED, Outcome.ORPHANED):
+                fresh = seen is not None and seen.source_version == here
                 should[key.name] = seen.wanted_hash if seen is not None and fresh else "not looked at"
-            if target is not None and ours(target, self._spec.uid) and outcome is not Outcome.ORPHANED:
-                fresh = seen is not None and seen.target_version == version_of(target)
+            if there is not None and outcome is not Outcome.ORPHANED and self.is_copy(key):
+                fresh = seen is not None and seen.target_version == there
                 is_there[key.name] = seen.copied_hash if seen is not None and fresh else "not looked at"
         return should, is_there
 
+    def is_copy(self, key: ItemKey) -> bool:
+        """Whether the object of this name in the target is a copy of this policy."""
+        entry = self._tracked[key.resource].target.entry((self._namespace, key.name))
+        return entry is not None and bool(self._spec.uid) and entry.policy_uid == self._spec.uid
+
     def elsewhere(self, key: ItemKey) -> bool:
         """Whether the object is selected and has its place in other regions: no copy here is no loss."""
-        tracked, source = self._tracked[key.resource], self.source(key)
-        return source is not None and selects(tracked, source) and not self._chosen(tracked.kind, source)
+        tracked, source = self._tracked[key.resource], self.glance(key)
+        return source is not None and selects(tracked, source) and not self._goes_here(tracked, source)
 
     def _selects(self, tracked: Tracked, source: Object) -> bool:
-        return selects(tracked, source) and self._chosen(tracked.kind, source)
+        return selects(tracked, source) and self._goes_here(tracked, source)
+
+    def _goes_here(self, tracked: Tracked, source: Object) -> bool:
+        return self._chosen is None or self._chosen(tracked.kind, source)
 
     def _refusal(self, tracked: Tracked, source: Object) -> str:
         """Why an object that is selected is not copied: "" when it is."""
@@ -268,15 +341,28 @@ class Looker:
             return tracked.target.problem or "the target does not know the kind"
         return self._denied(source["metadata"].get("labels") or {})
 
-    def unchanged(self, tracked: Tracked, key: ItemKey, source: Object, target: Object) -> bool:
+    def unchanged(self, tracked: Tracked, key: ItemKey) -> bool:
         """Whether nothing has changed on either side since the object was found to be in sync."""
-        if self._outcomes.get(key) is not Outcome.IN_SYNC or not self._chosen(tracked.kind, source):
+        seen, versions = self._seen.get(key), self.versions(key)
+        if self._outcomes.get(key) is not Outcome.IN_SYNC or seen is None or None in versions:
             return False
-        seen = self._seen.get(key)
-        versions = version_of(source), version_of(target)
-        return seen is not None and (seen.source_version, seen.target_version) == versions
+        if (seen.source_version, seen.target_version) != versions:
+            return False
+        if self._chosen is None:
+            return True
+        source = self.glance(key)
+        return source is not None and self._chosen(tracked.kind, source)
 
-    def _wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
+    def _whole(
+        self, tracked: Tracked, key: ItemKey, source: Object, target: Object | None
+    ) -> tuple[Object | None, Object | None]:
+        """Both with their bodies, which are not at hand where they are not kept."""
+        if tracked.source.bodies is Bodies.KEPT and tracked.target.bodies is Bodies.KEPT:
+            return source, target
+        return self.source(key), self.target(key)
+
+    def wanted(self, tracked: Tracked, source: Object, target: Object | None) -> Desired:
+        """Return what the copy of an object should be. ValueError when a transform does not fit it."""
         return desired(
             source,
             self._spec,

@@ -23,9 +23,16 @@ class CopyCluster(Cluster, Protocol):
         """
         ...
 
-    async def take_over(self, resource: Resource, namespace: str, name: str, *, uid: str) -> Object:
+    async def take_over(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: str = "", whole: bool = False
+    ) -> Object:
         """Make the fields of an object that `create` made fields of `apply`, which then takes back what it no longer
-        sets; return the object. ConflictError when it is another object or has changed meanwhile."""
+        sets; return the object. ConflictError when it is another object or has changed meanwhile.
+
+        Args:
+            version: the resourceVersion that it has to have; "" for any.
+            whole: the content that others have set too.
+        """
         ...
 
     async def remove(self, resource: Resource, namespace: str, name: str, *, uid: str, version: str) -> None:
@@ -54,8 +61,13 @@ class Access(Protocol):
 class Reflectors(Protocol):
     """Reflections of regions' objects, each kept up to date by one watch, however many use it."""
 
-    def acquire(self, region: str, resource: Resource, namespace: str) -> Reflection:
-        """Return the reflection of a kind in a namespace of a region; the caller owes a `release`."""
+    def acquire(self, region: str, resource: Resource, namespace: str, *, selector: str = "") -> Reflection:
+        """Return the reflection of a kind in a namespace of a region; the caller owes a `release`.
+
+        Args:
+            selector: only objects with these labels, as the text of a query; "": all. Whoever asks for other labels
+                has another reflection.
+        """
         ...
 
     def release(self, reflection: Reflection) -> None:
@@ -71,10 +83,14 @@ class Transforms(Protocol):
     """Carries out what a policy says about changes on the way."""
 
     def apply(self, obj: Object, transform: Transform) -> Object:
-        """Apply a JSON patch (RFC 6902) to an object of one's own, and return it; a remove of what is not there does
-        nothing.
+        """Change an object of one's own, and return it: by JSON patch (RFC 6902), where a remove of what is not there
+        does nothing, or by the values that CEL expressions give.
 
         Raises:
-            ValueError: the patch does not fit the object; the message is for people.
+            ValueError: the transform does not fit the object; the message is for people, and quotes nothing of it.
         """
+        ...
+
+    async def problem(self, transform: Transform) -> str:
+        """Return what is wrong with the transform itself, beginning with the field; "" when nothing is."""
         ...

@@ -71,7 +71,7 @@ class ReplicationInRuns:
         states: dict[str, SyncState] = {}
         for related in self._related(policy):
             if related.required and any(target.region == to for target in related.spec.targets):
-                states[related.spec.name] = self._state(related, source, to, run=run, planned=planned)
+                states[related.spec.name] = await self._state(related, source, to, run=run, planned=planned)
         return states
 
     async def asleep(self, policy: PolicySpec, region: str) -> list[str]:
@@ -93,7 +93,7 @@ class ReplicationInRuns:
             except (ConflictError, NotFoundError):
                 continue  # changed meanwhile: the next look finds out what it is now
 
-    def _state(self, related: _Related, source: str, to: str, *, run: str, planned: bool) -> SyncState:
+    async def _state(self, related: _Related, source: str, to: str, *, run: str, planned: bool) -> SyncState:
         name = f"ReplicationPolicy {related.spec.name}"
         if not planned:
             lag = self._row(related, to).get("lagMilliseconds")
@@ -110,7 +110,7 @@ class ReplicationInRuns:
             self._begun = {(run, related.key): (session, syncing.passes), **self._of_run(run)}
         elif syncing.passes > begun[1]:
             return SyncState(done=True, message=f"{name}: all of {source} is in {to}")
-        syncing.tick()
+        await syncing.tick()
         self._queue.add(related.key, priority=Priority.HIGH)
         return SyncState(done=False, message=f"{name}: the last changes are being copied")
 

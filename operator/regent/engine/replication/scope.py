@@ -12,9 +12,10 @@ from typing import Any
 
 from regent.domain.conditions import Condition
 from regent.domain.placement import scoped_rule
+from regent.domain.replication.conflict import refusal
 from regent.domain.replication.kinds import unknown_kinds
-from regent.domain.replication.model import Direction, ReplicationSpec
 from regent.domain.replication.model import Link as Way
+from regent.domain.replication.model import ReplicationSpec
 from regent.domain.replication.placement import denied
 from regent.engine.ports import Object
 from regent.engine.resources import FAILOVER_POLICIES, PLACEMENT_POLICIES, REGIONS
@@ -103,9 +104,8 @@ def _active(status: Mapping[str, Any]) -> set[str]:
 def _problem(
     spec: ReplicationSpec, store: Store, source: str, ways: tuple[Way, ...], shared: Callable[[str, str], bool]
 ) -> Condition | None:
-    asked = _unsupported(spec)
-    if asked:
-        return _not_ready("Unsupported", f"this version does not do {asked}; nothing is copied")
+    if refused := refusal(spec, targets=len(ways)):
+        return _not_ready("BidirectionalImpossible", refused)
     strange = [kind for selector in spec.resources for kind in unknown_kinds(selector)]
     if strange:
         text = f"resources[].kinds: {', '.join(strange)} is not of the category, or needs includeSecrets or includeRBAC"
@@ -126,14 +126,6 @@ def _problem(
     return None
 
 
-def _unsupported(spec: ReplicationSpec) -> str:
-    """What the policy asks for and is not done yet: doing the rest of it would be something else than is wanted."""
-    asked = {
-        "direction Bidirectional": spec.direction is not Direction.ONE_WAY,
-    }
-    return ", ".join(name for name, is_asked in asked.items() if is_asked)
-
-
 def _paused(spec: ReplicationSpec, store: Store, source: str) -> str:
     if spec.suspend:
         return "spec.suspend is true"
@@ -149,18 +141,26 @@ def target_paused(store: Store, region: str) -> str:
     return f"region {region} is Disabled" if (obj.get("spec") or {}).get("adminState") == "Disabled" else ""
 
 
-def denied_by_placement(store: Store, namespace: str, way: Way) -> Denied:
-    """Return what says why an object with these labels may not be in the target's region; "" when it may."""
+def denied_by_placement(store: Store, spec: ReplicationSpec, way: Way) -> Denied:
+    """Return what says why an object with these labels may not be in the target's region; "" when it may.
+
+    A rule that selects the policy itself by its labels refuses all that it copies, as at admission.
+    """
     region = way.target.region
     compliance = frozenset(map(str, ((store.get(REGIONS, "", region) or {}).get("spec") or {}).get("compliance") or ()))
     rules = [
         scoped_rule(obj)
-        for obj in store.list(PLACEMENT_POLICIES, namespace)
+        for obj in store.list(PLACEMENT_POLICIES, spec.namespace)
         if not obj["metadata"].get("deletionTimestamp")
     ]
 
+    def judged(labels: Mapping[str, str]) -> str:
+        return denied(rules, labels, source_region=way.source_region, target_region=region, compliance=compliance)
+
+    whole = judged(spec.labels)
+
     def refused(labels: Mapping[str, str]) -> str:
-        why = denied(rules, labels, source_region=way.source_region, target_region=region, compliance=compliance)
+        why = whole or judged(labels)
         return f"PlacementDenied: {why}" if why else ""
 
     return refused

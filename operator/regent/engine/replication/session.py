@@ -9,22 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from regent.domain.errors import ClusterError, NotFoundError, PromotionProblemError
-from regent.domain.replication.kinds import OPTIONAL_GROUPS, includes_status, kinds_of, kinds_of_spec, wave
-from regent.domain.replication.model import KindRef, ReplicationSpec, Strategy
+from regent.domain.replication.kinds import (
+    AUTOSCALER,
+    OPTIONAL_GROUPS,
+    REPLICATION_DESTINATION,
+    includes_status,
+    kinds_of,
+    kinds_of_spec,
+    reads_destinations,
+    wave,
+)
+from regent.domain.replication.model import Category, Direction, KindRef, ReplicationSpec
 from regent.domain.replication.model import Link as Way
+from regent.domain.replication.selection import common_query
 from regent.engine.ports import Clock, Leadership, Metrics
-from regent.engine.replication.comparing import Comparer
-from regent.engine.replication.copier import Copier
+from regent.engine.replication.linking import LinkMaker, Remembered
 from regent.engine.replication.links import Link
-from regent.engine.replication.looking import Looker, Tracked
-from regent.engine.replication.pace import Paces
+from regent.engine.replication.looking import Tracked
 from regent.engine.replication.ports import Access, Reflectors, Transforms
 from regent.engine.replication.scope import Denied
-from regent.engine.replication.spread import Chosen, Spread
+from regent.engine.replication.spread import Spread
 from regent.engine.replication.syncing import Syncing
+from regent.engine.replication.transfers import Transfers
+from regent.engine.replication.volumes import Volumes
 from regent.engine.resources import Resource
 
 log = logging.getLogger("regent.replication")
@@ -65,15 +74,6 @@ class LinkTasks:
             await asyncio.wait({task})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """What the status says of a target, for whoever comes after."""
-
-    last_pass: float | None = None
-    token: str = ""
-    verified: float | None = None
-
-
 class Sessions:
     """Makes sessions.
 
@@ -98,38 +98,56 @@ class Sessions:
         self._reflectors = reflectors
         self._transforms = transforms
         self._tasks = tasks
-        self._may_write = may_write
-        self._leadership = leadership
         self._clock = clock
-        self._jitter = jitter
-        self._metrics = metrics
-        self._paces = Paces(clock)
+        self._links = LinkMaker(
+            access=access,
+            reflectors=reflectors,
+            transforms=transforms,
+            may_write=may_write,
+            leadership=leadership,
+            clock=clock,
+            jitter=jitter,
+            metrics=metrics,
+        )
+
+    async def problem(self, spec: ReplicationSpec) -> str:
+        """Return what is wrong with a transform of the policy, and where it stands; "" when nothing is."""
+        for target in spec.targets:
+            for number, transform in enumerate(target.transforms):
+                if wrong := await self._transforms.problem(transform):
+                    return f"transforms[{number}].{wrong} (target {target.region})"
+        return ""
 
     async def open(
         self,
         spec: ReplicationSpec,
-        ways: Sequence[tuple[Way, Denied]],
+        ways: Sequence[Way],
+        *,
+        denied: Callable[[Way], Denied],
         remembered: Mapping[str, Remembered],
+        transfers: Transfers,
         changed: Callable[[], None],
     ) -> Session:
         """Make a session; it copies from `Session.start` on.
 
         Args:
-            ways: where to, each with what placement says of it.
+            ways: where to.
+            denied: what placement says of a way.
             remembered: by region, what the status says.
+            transfers: where copies are counted.
             changed: called when something that is shown has changed.
 
         Raises:
             ClusterError, PromotionProblemError: a kind that the policy names cannot be looked up now.
         """
-        source = ways[0][0].source_region
+        source = ways[0].source_region
         kinds = {kind: await self._served(source, kind) for kind in kinds_of_spec(spec)}
         session = Session(spec, self._tasks, self._reflectors, clock=self._clock)
-        for way, denied in ways:
+        for way in ways:
             tracked = {
                 resource: Tracked(
                     kind=KindRef(kind.group, kind.version, kind.kind, resource.plural, resource.namespaced),
-                    source=self._reflectors.acquire(source, resource, spec.namespace),
+                    source=self._reflectors.acquire(source, resource, spec.namespace, selector=_query(spec, kind)),
                     target=self._reflectors.acquire(way.target.region, resource, way.target.namespace),
                     selectors=tuple(selector for selector in spec.resources if kind in kinds_of(selector)),
                     include_status=includes_status(spec, kind),
@@ -142,45 +160,24 @@ class Sessions:
             session.unserved = tuple(str(kind.kind) for kind, resource in kinds.items() if resource is None)
             known = remembered.get(way.target.region, Remembered())
             chosen = session.spread.chosen(way.target.region)
-            link = self._syncing(spec, way, tracked, denied, chosen=chosen, known=known, changed=changed)
-            session.targets.append(link)
+            syncing = self._links.make(
+                spec, way, tracked, denied=denied, chosen=chosen, known=known, transfers=transfers, changed=changed
+            )
+            syncing.volumes = self._volumes(spec, way, tracked, known)
+            session.targets.append(syncing)
         return session
 
-    def _syncing(
-        self,
-        spec: ReplicationSpec,
-        way: Way,
-        tracked: Mapping[Resource, Tracked],
-        denied: Denied,
-        *,
-        chosen: Chosen,
-        known: Remembered,
-        changed: Callable[[], None],
-    ) -> Syncing:
-        looks = Comparer if spec.strategy is Strategy.LOCAL else Looker
-        link = Link(
-            spec,
-            way,
-            tracked,
-            looker=looks(spec, way, tracked, transformer=self._transforms.apply, denied=denied, chosen=chosen),
-            pace=self._paces.of(way.target.region),
-            copier=Copier(
-                spec, way, access=self._access, leadership=self._leadership, clock=self._clock, metrics=self._metrics
-            ),
-            may_write=lambda: self._may_write(spec, way),
-            clock=self._clock,
-            jitter=self._jitter,
-            metrics=self._metrics,
-            changed=changed,
-        )
-        return Syncing(
-            link,
-            reflectors=self._reflectors,
-            clock=self._clock,
-            last=known.last_pass,
-            token=known.token,
-            verified=known.verified,
-        )
+    def _volumes(
+        self, spec: ReplicationSpec, way: Way, tracked: Mapping[Resource, Tracked], known: Remembered
+    ) -> Volumes | None:
+        if not any(selector.category is Category.STORAGE for selector in spec.resources):
+            return None
+        destinations = None
+        if any(map(reads_destinations, spec.resources)):
+            kind = REPLICATION_DESTINATION
+            resource = Resource(kind.group, kind.version, kind.plural, kind.kind)
+            destinations = self._reflectors.acquire(way.target.region, resource, way.target.namespace)
+        return Volumes(spec, way, tracked.values(), destinations=destinations, known=known.storage)
 
     async def _served(self, region: str, kind: KindRef) -> Resource | None:
         """Where the kind is served; None where the source knows no such kind in namespaces, which only users name."""
@@ -229,6 +226,19 @@ class Session:
             for item in syncing.link.tracked.values():
                 self._reflectors.release(item.source)
                 self._reflectors.release(item.target)
+            if syncing.volumes is not None and syncing.volumes.destinations is not None:
+                self._reflectors.release(syncing.volumes.destinations)
+
+
+def _query(spec: ReplicationSpec, kind: KindRef) -> str:
+    """The labels that objects of a kind are asked for by in the source; "" where all are needed.
+
+    Not for autoscalers: also one that is not selected sets the replicas of a workload that is. Not where both sides are
+    sources: what is somebody else's there has to be seen. And never in a target, for the same reason.
+    """
+    if spec.direction is not Direction.ONE_WAY or kind == AUTOSCALER:
+        return ""
+    return common_query(selector for selector in spec.resources if kind in kinds_of(selector))
 
 
 def _answers(link: Link) -> bool | None:

@@ -33,13 +33,13 @@ class Spread:
         """Whether it is known which targets can be used. Before that nothing may be copied: the first target to answer
         would get everything."""
 
-    def chosen(self, region: str) -> Chosen:
-        """Return what says whether an object goes to the target in `region`."""
+    def chosen(self, region: str) -> Chosen | None:
+        """Return what says whether an object goes to the target in `region`; None: all do."""
         if self._spec.strategy is Strategy.PARTIAL:
             return lambda _kind, obj: hot(obj, self._spec)
         if self._spec.strategy is Strategy.SHARDED:
             return lambda kind, obj: region in self._places(kind, obj)
-        return lambda _kind, _obj: True
+        return None
 
     def visit(self, targets: Mapping[str, bool | None], *, now: float) -> bool:
         """Take in how the targets are; return whether objects have to be looked at anew, because places have changed.

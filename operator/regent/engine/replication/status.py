@@ -21,12 +21,15 @@ from regent.domain.replication.state import (
     target_state,
     worst_state,
 )
+from regent.domain.replication.storage import Storage
 from regent.domain.times import rfc3339
 from regent.engine.ports import Metrics, Object, Recorder
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import Outcome
 from regent.engine.replication.scope import Scope
+from regent.engine.replication.storage_status import CONDITION, storage_condition, storage_row
 from regent.engine.replication.syncing import Syncing
+from regent.engine.replication.transfers import Transfers
 
 LEAST_LAG = 2.0
 """Seconds below which a lag is not told apart: how often a quiet source is asked for a sign of life."""
@@ -47,6 +50,7 @@ class Findings:
     monotonic: float = 0.0
     source_down_at: float | None = None
     """Since when a source is Unreachable that a failover is leaving, in wall time; None: there is no such run."""
+    transfers: Transfers | None = None
 
 
 def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
@@ -68,10 +72,16 @@ def compose(obj: Object, findings: Findings, *, now: float) -> dict[str, Any]:
     status["inSyncTargets"] = f"{states.count(State.IN_SYNC)}/{len(findings.scope.ways)}"
     _put(status, "lagMilliseconds", _greatest([row.get("lagMilliseconds") for row in rows]))
     _put(status, "objects", _selected(findings, [row["objects"]["desired"] for row in rows if "objects" in row]))
+    if findings.transfers is not None:
+        carried = findings.transfers.rows(status.get("transferred") or (), findings.scope.ways)
+        _put(status, "transferred", carried or None)
     verified = [row.get("lastVerifiedTime") for row in rows]
     _put(status, "lastVerifiedTime", min(filter(None, verified)) if verified and all(verified) else None)
     conditions = _conditions(findings, rows, states)
-    status["conditions"] = merge(status.get("conditions") or [], conditions, now=rfc3339(now), generation=generation)
+    volumes = storage_condition(_storage(findings))
+    kept = [item for item in status.get("conditions") or () if volumes is not None or item.get("type") != CONDITION]
+    conditions += [volumes] if volumes is not None else []
+    status["conditions"] = merge(kept, conditions, now=rfc3339(now), generation=generation)
     return status
 
 
@@ -105,7 +115,7 @@ def facts_of(syncing: Syncing, findings: Findings) -> TargetFacts:
 
 
 def _lag(link: Link, findings: Findings) -> float | None:
-    heard = [item.source.heard_at for item in link.tracked.values() if not item.source.absent]
+    heard = [item.heard_at for item in link.origins() if not item.absent]
     if None in heard or not heard:
         return None
     oldest = link.work.oldest()
@@ -116,6 +126,12 @@ def _lag(link: Link, findings: Findings) -> float | None:
         heard_at=min(at for at in heard if at is not None) + shift,
         frozen_at=findings.source_down_at,
     )
+
+
+def _storage(findings: Findings) -> list[tuple[str, Storage]]:
+    """What is known of volumes, by the region that gets them; without those that have none."""
+    found = [(item.link.way.target.region, item.volumes.judge()) for item in findings.targets if item.volumes]
+    return [(region, storage) for region, storage in found if storage is not None]
 
 
 def _counts(link: Link) -> Counts:
@@ -153,6 +169,10 @@ def _row(syncing: Syncing, before: Mapping[str, Any], findings: Findings) -> dic
     _put(row, "lastVerifiedTime", rfc3339(syncing.verified_at) if syncing.verified_at is not None else None)
     if syncing.token:
         row["syncToken"] = syncing.token
+    storage = syncing.volumes.judge() if syncing.volumes is not None else None
+    if storage is not None:
+        moment = findings.wall if findings.source_down_at is None else min(findings.wall, findings.source_down_at)
+        row["storage"] = storage_row(storage, before.get("storage") or {}, now=moment)
     errors = _errors(syncing)
     if errors:
         row["errors"] = errors
@@ -168,7 +188,7 @@ def _errors(syncing: Syncing) -> list[str]:
         syncing.pass_problem,
         syncing.pruner.blocked,
         syncing.pruner.problem,
-        *link.copier.kept,
+        *link.writer.kept,
         *sorted(reflections),
     ]
     found = [text for text in dict.fromkeys(general) if text] + link.looker.messages()
@@ -282,6 +302,10 @@ def measure(metrics: Metrics, findings: Findings) -> None:
         metrics.gauge("regent_replication_lag_seconds", lag_seconds, **labels)
         metrics.gauge("regent_replication_verification_age_seconds", age, **labels)
         metrics.gauge("regent_replication_in_sync", float(target_state(facts) is State.IN_SYNC), **labels)
+        if syncing.volumes is not None:
+            storage = syncing.volumes.judge()
+            known = storage.lag(facts.now) if storage is not None else None
+            metrics.gauge("regent_replication_storage_lag_seconds", known if known is not None else nan, **labels)
         for item in fields(facts.counts):
             number = getattr(facts.counts, item.name)
             state = item.name.replace("_", " ")

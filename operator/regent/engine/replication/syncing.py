@@ -6,21 +6,26 @@ while nothing is due.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from regent.domain.replication.content import bucket_digest
-from regent.domain.replication.model import TriggerMode
+from regent.domain.replication.model import Direction, TriggerMode
 from regent.engine.ports import Clock
 from regent.engine.replication import passes
 from regent.engine.replication.links import Link
 from regent.engine.replication.looking import ItemKey, Outcome
+from regent.engine.replication.pair_pruner import PairPruner
 from regent.engine.replication.ports import Reflectors
 from regent.engine.replication.pruner import Pruner
 from regent.engine.replication.reflection import Reflection
+from regent.engine.replication.volumes import Volumes
 from regent.engine.resources import Resource
 
 AGAIN = 5.0
 """Seconds until digests that differed are compared again; it costs no request."""
+BUCKET = 500
+"""Objects in a bucket, of which one digest is made on each side: a few milliseconds of work."""
 RELIST_EVERY = 6
 """Verification intervals after which the target is listed anew."""
 
@@ -38,6 +43,7 @@ class Syncing:
         self,
         link: Link,
         *,
+        pruner: Pruner | PairPruner,
         reflectors: Reflectors,
         clock: Clock,
         last: float | None,
@@ -53,17 +59,20 @@ class Syncing:
         self.unequal: tuple[str, ...] = ()
         """Kinds whose digests differed at the last verification."""
         self.pass_problem = ""
-        self.pruner = Pruner(link, clock=clock)
+        self.pruner = pruner
+        self.volumes: Volumes | None = None
+        """The volumes that go to the target, where the policy is about such."""
         self._awaited: dict[Reflection, int] | None = None
         self._pass_token = ""
         self._under_way = False
         self.passes = 0
         """How many passes have been completed."""
         self._verify_at: float | None = None
+        self._comparing = False
         self._relist_at: float | None = None
         link.open = link.spec.trigger.mode is TriggerMode.WATCH
 
-    def tick(self) -> float | None:
+    async def tick(self) -> float | None:
         """Do what is due; return in how many seconds to come again, None: only when something changes."""
         wall = self._clock.wall()
         found = passes.due(self.link.spec.trigger, token=self.token, last=self.last_pass, wall=wall)
@@ -72,7 +81,7 @@ class Syncing:
             self.begin()
         if self._under_way:
             self._go_on()
-        waits = [self._verify()]
+        waits = [await self._verify()]
         if found.next_time is not None:
             waits.append(max(0.05, found.next_time - wall))
         if self._under_way:
@@ -82,7 +91,7 @@ class Syncing:
     def begin(self) -> None:
         """Begin a pass: all that is in the source now will be in the target when it is over."""
         self._under_way, self._pass_token = True, self.link.spec.trigger.sync_token
-        self._awaited = {item.source: item.source.listed for item in self.link.tracked.values()}
+        self._awaited = {item: item.listed for item in self.link.origins()}
         self._ask_for_lists()
 
     @property
@@ -111,26 +120,41 @@ class Syncing:
             self.link.open = self.link.spec.trigger.mode is TriggerMode.WATCH
             self._verify_at = None
 
-    def _verify(self) -> float | None:
+    async def _verify(self) -> float | None:
         """Compare digests when that is due; return in how many seconds it is."""
-        if not self.link.idle or self.link.stopped or self._under_way:
+        if not self._at_rest() or self._comparing:
             return None
         now = self._clock.monotonic()
         if self._verify_at is not None and now < self._verify_at:
             return self._verify_at - now
-        unequal = []
-        for resource in self.link.tracked:
-            should, is_there = self.link.looker.digests(resource)
-            if bucket_digest(should) != bucket_digest(is_there):
-                unequal.append(resource.kind)
-                self._look_into(resource, should, is_there)
+        self._comparing = True
+        try:
+            unequal = [resource.kind for resource in self.link.tracked if not await self._equal(resource)]
+        finally:
+            self._comparing = False
         self.unequal = tuple(sorted(unequal))
         wait = AGAIN
         if not unequal:
+            if not self._at_rest():
+                return 0.0  # something has changed meanwhile
             self.verified_at, wait = self._clock.wall(), self.link.spec.verify_interval
             self._relist(now)
         self._verify_at = now + wait
         return wait
+
+    def _at_rest(self) -> bool:
+        return self.link.idle and not self.link.stopped and not self._under_way
+
+    async def _equal(self, resource: Resource) -> bool:
+        """Compare the digests of both sides, bucket by bucket, and look into those that differ."""
+        keys, equal = list(self.link.looker.keys(resource)), True
+        for start in range(0, len(keys), BUCKET):
+            should, is_there = self.link.looker.digests(keys[start : start + BUCKET])
+            if bucket_digest(should) != bucket_digest(is_there):
+                equal = False
+                self._look_into(resource, should, is_there)
+            await asyncio.sleep(0)  # many objects: let others have their turn
+        return equal
 
     def _look_into(self, resource: Resource, should: Mapping[str, str], is_there: Mapping[str, str]) -> None:
         """Look anew at what differs although it is taken to be in sync; what is known to differ has its own time."""
@@ -142,8 +166,11 @@ class Syncing:
     def _relist(self, now: float) -> None:
         """List the target anew from time to time: a cache that lies would find itself equal for ever."""
         if self._relist_at is not None and now >= self._relist_at:
-            for item in self.link.tracked.values():
-                self._reflectors.refresh(item.target)
+            known = {item.target for item in self.link.tracked.values()}
+            if self.link.spec.direction is Direction.BIDIRECTIONAL:
+                known |= set(self.link.origins())
+            for reflection in known:
+                self._reflectors.refresh(reflection)
             self._relist_at = None
         if self._relist_at is None:
             self._relist_at = now + RELIST_EVERY * self.link.spec.verify_interval

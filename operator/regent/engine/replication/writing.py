@@ -14,6 +14,8 @@ from regent.domain.errors import (
     AlreadyExistsError,
     ClusterError,
     ConflictError,
+    ForbiddenError,
+    InvalidError,
     PromotionProblemError,
     UnavailableError,
 )
@@ -26,8 +28,16 @@ from regent.engine.replication.pace import Pace
 NOT_THE_OBJECT = (0, 429, 503, 504)
 """Answers (0: none) that say something about the API server; others, such as a 500 because a webhook does not answer,
 are about the one object."""
+BUSY = 429
+NO_CONNECTION, SILENT = "NoConnection", "Silent"
+"""Reasons of errors without an answer that no object has part in: nothing was sent."""
 MISSING_RIGHT = 30.0
 """Seconds that a target is left alone whose Region or kubeconfig has to be put right by a person."""
+UNAUTHORIZED = 401
+"""The credentials are refused, whatever the object is; the Secret is read anew within seconds."""
+TOO_LARGE = 413
+_TOO_LARGE = ("request is too large", "larger than max")
+"""What API servers answer with 500 where etcd does not take an object, or they cannot send it there."""
 _FIELD = re.compile(r"(?:^|\s)(\.[^\s,]+)")
 
 
@@ -42,8 +52,12 @@ class Verdict(Enum):
     CONFLICTED = "conflicted"
     FAILED = "failed"
     """The object cannot be written."""
+    TOO_LARGE = "too_large"
+    """The same, and trying again is of no use: it has to change first."""
     UNAVAILABLE = "unavailable"
     """The target cannot be written to now."""
+    NOT_TRIED = "not_tried"
+    """Another object has just shown that it would be of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,14 @@ class Written:
     wait: float = 0.0
     unchanged: bool = False
     """The API server found nothing to change."""
+    region: str = ""
+    """Where it was, when that is not the link's target."""
+    restless: bool = False
+    """The API server changes the object with every write, so that it never says what was written."""
+    unanswered: bool = False
+    """There was no answer in time: perhaps because of the object (a webhook that hangs), perhaps not."""
+    hopeless: bool = False
+    """No other object would fare better in this target now."""
 
 
 class Writer:
@@ -64,22 +86,33 @@ class Writer:
         self._spec = spec
         self._copier = copier
         self._pace = pace
+        self.hopeless = False
+        """Whether a write has shown that no other would fare better; set back by who begins a batch."""
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What was overwritten although somebody else had written it, and where a record of it is; the last ones."""
+        return self._copier.kept
 
     async def write(self, tracked: Tracked, look: Look) -> Written:
         """Carry out `look.action`. Raises LeadershipLostError only."""
         async with self._pace:
+            if self.hopeless:
+                return Written(Verdict.NOT_TRIED)
             try:
                 unchanged = await self._carry_out(tracked, look, look.action)
             except ConflictError as error:
                 result = await self._refused(tracked, look, error)
             except (ClusterError, PromotionProblemError, ValueError) as error:
-                result = self._judge(error)
+                result = judge(error)
             else:
                 result = Written(Verdict.WRITTEN, unchanged=unchanged)
-        if result.verdict is Verdict.UNAVAILABLE:
-            self._pace.busy(retry_after=result.wait)
-        else:
+        self.hopeless = self.hopeless or result.hopeless
+        # Other policies write at this pace too: it is about how much the server takes, and nothing else.
+        if result.verdict is not Verdict.UNAVAILABLE:
             self._pace.clean()
+        elif not result.hopeless:
+            self._pace.busy(retry_after=result.wait)
         return result
 
     async def _carry_out(self, tracked: Tracked, look: Look, action: Action) -> bool:
@@ -104,17 +137,30 @@ class Writer:
         try:
             await self._carry_out(tracked, look, action)
         except (ClusterError, PromotionProblemError, ValueError) as second:
-            return self._judge(second)
+            return judge(second)
         return Written(Verdict.WRITTEN)
 
-    def _judge(self, error: Exception) -> Written:
-        if isinstance(error, UnavailableError) and error.status in NOT_THE_OBJECT:
-            return Written(Verdict.UNAVAILABLE, str(error), error.retry_after or 0.0)
-        if isinstance(error, PromotionProblemError):
-            return Written(Verdict.UNAVAILABLE, str(error), MISSING_RIGHT)
-        if isinstance(error, AlreadyExistsError | ConflictError):
-            return Written(Verdict.AGAIN, str(error))
-        return Written(Verdict.FAILED, str(error))
+
+def judge(error: Exception) -> Written:
+    """Say whether an error is about the object, about the target, or nothing but news."""
+    if isinstance(error, UnavailableError) and error.status in NOT_THE_OBJECT:
+        gone = error.reason in (NO_CONNECTION, SILENT)
+        unanswered = error.status != BUSY and not gone
+        wait = error.retry_after or 0.0
+        return Written(Verdict.UNAVAILABLE, str(error), wait, unanswered=unanswered, hopeless=gone)
+    if isinstance(error, ForbiddenError) and error.status == UNAUTHORIZED:
+        return Written(Verdict.UNAVAILABLE, f"the target refuses the credentials: {error}", hopeless=True)
+    if isinstance(error, InvalidError | UnavailableError) and _too_large(error):
+        return Written(Verdict.TOO_LARGE, f"it is too large for the target: {error}")
+    if isinstance(error, PromotionProblemError):
+        return Written(Verdict.UNAVAILABLE, str(error), MISSING_RIGHT, hopeless=True)
+    if isinstance(error, AlreadyExistsError | ConflictError):
+        return Written(Verdict.AGAIN, str(error))
+    return Written(Verdict.FAILED, str(error))
+
+
+def _too_large(error: ClusterError) -> bool:
+    return error.status == TOO_LARGE or any(text in str(error) for text in _TOO_LARGE)
 
 
 def fields_of(error: ConflictError) -> tuple[str, ...]:

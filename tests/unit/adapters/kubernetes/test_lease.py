@@ -229,6 +229,24 @@ async def test_a_stray_edit_of_the_lease_does_not_cost_the_reign() -> None:
     assert (await cluster.get(LEASES, "regent-system", "regent"))["metadata"]["labels"] == {"touched": "yes"}
 
 
+async def test_the_number_of_a_term_holds_while_its_lease_is_read_anew() -> None:
+    """A renewal whose answer was lost makes the next one a conflict. A fence of that moment must be no older one."""
+    cluster = FakeCluster()
+    way = CutOff(cluster)
+    elector = make_elector(way, "a")
+    async with running(elector):
+        await elector.elected()
+        lease = await cluster.get(LEASES, "regent-system", "regent")
+        lease["metadata"]["labels"] = {"touched": "yes"}
+        await cluster.replace(LEASES, lease)
+        way.late = 0.4
+        terms = set()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            terms.add((elector.leading, elector.transitions, elector.holder))
+    assert terms == {(True, 1, "a")}
+
+
 async def test_a_deleted_lease_ends_the_reign() -> None:
     cluster = FakeCluster()
     elector = make_elector(cluster, "a")

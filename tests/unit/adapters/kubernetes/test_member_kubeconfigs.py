@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from regent.adapters.kubernetes.member import member_connection
+from regent.domain.cluster_secrets import argo_cd_kubeconfig
 from tests.fakes.certificates import Authority
 
 TOKEN = "TOKEN-THAT-MUST-NOT-BE-TOLD"
@@ -41,6 +43,18 @@ async def test_inline_credentials_over_verified_tls_are_taken() -> None:
     connection = await member_connection(yaml.safe_dump(kubeconfig()), source="test")
     assert connection.server == "https://192.0.2.1:6443"
     assert await connection.authorization() == f"Bearer {TOKEN}"
+
+
+async def test_a_kubeconfig_made_of_an_argo_cd_secret_is_taken() -> None:
+    """Fails when what the conversion gives is not what is accepted here."""
+    authority = cluster_of(kubeconfig())["certificate-authority-data"]
+    config = {"bearerToken": TOKEN, "tlsClientConfig": {"caData": authority, "serverName": "kube.example.com"}}
+    made = argo_cd_kubeconfig(server="https://192.0.2.1:6443", config=json.dumps(config))
+    connection = await member_connection(made, source="test")
+    assert connection.server == "https://192.0.2.1:6443"
+    assert await connection.authorization() == f"Bearer {TOKEN}"
+    with pytest.raises(ValueError, match="https://"):
+        await member_connection(argo_cd_kubeconfig(server="http://192.0.2.1", config=json.dumps(config)), source="test")
 
 
 def cluster_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,8 @@ import pytest
 from regent.adapters.promotion.patroni_state import (
     Address,
     PatroniSettings,
-    Seen,
-    fork_of,
     judge,
     leader_address,
-    promoted_itself,
     read_seen,
     replacing,
     standby_snapshot,
@@ -109,56 +106,6 @@ def test_a_patch_makes_exactly_the_wanted_cluster() -> None:
         "primary_slot_name": None,
     }
     assert replacing({"host": "b"}, None) == {"host": "b"}
-
-
-@pytest.mark.parametrize(
-    ("own", "own_history", "active", "history", "common"),
-    [
-        # Cut off on timeline 1 while the other was promoted at 100.
-        ((1, 160), [], (2, 500), [(1, 100)], 100),
-        # It died before it had sent all, or had nothing more than the other.
-        ((1, 100), [], (2, 500), [(1, 100)], 100),
-        ((1, 90), [], (2, 500), [(1, 100)], 90),
-        # It died and promoted itself: both have a timeline 2, and neither is the other's.
-        ((2, 700), [(1, 130)], (2, 500), [(1, 100)], 100),
-        ((2, 700), [(1, 100)], (2, 500), [(1, 100)], 100),
-        # Older promotions that both know.
-        ((2, 300), [(1, 100)], (3, 500), [(1, 100), (2, 250)], 250),
-        ((5, 900), [(1, 100), (2, 260)], (3, 500), [(1, 100), (2, 250)], 250),
-        # Its own history is not told yet: too low rather than too high.
-        ((3, 900), [], (3, 500), [(1, 100), (2, 250)], 100),
-        ((1, 160), [], (1, 500), [], None),
-        ((1, 160), [], (2, 500), [], None),
-    ],
-)
-def test_two_primaries_share_their_history_up_to_a_point(
-    own: tuple[int, int],
-    own_history: list[tuple[int, int]],
-    active: tuple[int, int],
-    history: list[tuple[int, int]],
-    common: int | None,
-) -> None:
-    sides = [Seen(recovering=False, timeline=timeline, position=position) for timeline, position in (own, active)]
-    fork = fork_of(sides[0], own_history, sides[1], history)
-    assert (fork.position if fork is not None else None) == common
-
-
-@pytest.mark.parametrize(
-    ("own", "own_history", "promoted"),
-    [
-        (2, [(1, 100)], False),  # it went on as it was: pg_rewind finds the fork in the new primary's history
-        (3, [(1, 100), (2, 260)], True),  # it died and promoted itself: both call different things timeline 3
-        (3, [(1, 100), (2, 250)], True),  # even at the very same position
-        (4, [(1, 100), (2, 250), (3, 300)], True),
-    ],
-)
-def test_a_primary_that_promoted_itself_since_the_fork_is_known_by_its_timeline(
-    own: int, own_history: list[tuple[int, int]], promoted: bool
-) -> None:
-    sides = [Seen(recovering=False, timeline=number, position=900) for number in (own, 3)]
-    fork = fork_of(sides[0], own_history, sides[1], [(1, 100), (2, 250)])
-    assert fork is not None and fork.timeline == 2
-    assert promoted_itself(sides[0], fork) is promoted
 
 
 @pytest.mark.parametrize(

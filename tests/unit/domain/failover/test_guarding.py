@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from regent.domain.failover.fence import Fence
-from regent.domain.failover.guarding import Act, PolicyView, cut_off, decide, live, own_fence
+from regent.domain.failover.guarding import Act, Leave, PolicyView, cut_off, decide, live, may_promote, own_fence
 from regent.domain.failover.isolation import Presence, Sighting, find, guard, sight
 from tests.unit.domain.failover.test_isolation import policy
 
@@ -19,20 +19,21 @@ ASKED = (None, Fence(6, 9, 9), Fence(7, 1, 8), Fence(8, 1, 8))
 
 
 @pytest.mark.parametrize(
-    ("fenced", "cut", "asked", "held", "active", "current"),
-    list(itertools.product(BOOLS, BOOLS, ASKED, BOOLS, BOOLS, BOOLS)),
+    ("fenced", "cut", "asked", "held", "active", "current", "settled"),
+    list(itertools.product(BOOLS, BOOLS, ASKED, BOOLS, BOOLS, BOOLS, BOOLS)),
 )
 def test_every_combination(  # noqa: PLR0917
-    fenced: bool, cut: bool, asked: Fence | None, held: bool, active: bool, current: bool
+    fenced: bool, cut: bool, asked: Fence | None, held: bool, active: bool, current: bool, settled: bool
 ) -> None:
     view = PolicyView(epoch=7, held=held, active=active, current=current)
-    act = decide(fenced=fenced, cut=cut, asked=asked, view=view)
+    act = decide(fenced=fenced, cut=cut, asked=asked, view=view, settled=settled)
     wanted = asked is not None and (asked.epoch == 8 or (asked.epoch == 7 and held))
     assert live(asked, view) is wanted
     if cut or wanted:
         assert act is Act.FENCE
     elif not fenced:
-        assert act is Act.NOTHING
+        returned = current and not held and not active and not settled
+        assert act is (Act.LET_GO if returned else Act.NOTHING)
     elif held or not current:
         assert act is Act.FENCE
     else:
@@ -57,6 +58,22 @@ def test_its_own_fence_is_what_the_hub_has_used_and_never_more() -> None:
     assert own_fence(epoch=3, found=Fence(3, 1, 12), asked=None) == Fence(3, 1, 12)
     assert own_fence(epoch=3, found=Fence(3, 1, 12), asked=Fence(4, 1, 8)) == Fence(4, 1, 8)
     assert own_fence(epoch=5, found=Fence(4, 9, 9), asked=None) == Fence(5, 0, 0)
+
+
+@pytest.mark.parametrize("standby", BOOLS)
+@pytest.mark.parametrize("told", [None, Fence(6, 9, 9), Fence(7, 1, 8), Fence(8, 1, 8)])
+@pytest.mark.parametrize(("held", "active", "current"), list(itertools.product(BOOLS, BOOLS, BOOLS)))
+def test_a_database_may_accept_writes_where_the_region_is_active_or_the_run_has_activated_it(
+    standby: bool, told: Fence | None, held: bool, active: bool, current: bool
+) -> None:
+    view = PolicyView(epoch=7, held=held, active=active, current=current)
+    answer = may_promote(view, standby=standby, told=told)
+    activated = told is not None and told.epoch == 7
+    behind = told is not None and told.epoch > 7
+    yes = current and not standby and not behind and (activated if held else active)
+    assert (answer.leave is Leave.YES) is yes, answer
+    # "No" ends the promotion, so it is only said where no other answer comes by itself.
+    assert (answer.leave is Leave.NO) is (current and (standby or (not behind and not held and not active))), answer
 
 
 # ---- both sides together -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from regent.domain.merge_patch import merged
-from regent.domain.replication import conflict, marks, plan
+from regent.domain.replication import conflict, marks, pairs, plan
 from regent.domain.replication.conflict import Outcome, OutcomeKind, Side, decide_pair, sides
 from regent.domain.replication.model import Adoption, ConflictPolicy, Direction, Object, TargetSpec, Transform
 from tests.fakes.replication import config_map, deployment, desired_of, link_of, replication_spec, stored
@@ -118,7 +118,7 @@ def copied(obj: Object, outcome: Outcome) -> Object:
 
 
 def marked(obj: Object, outcome: Outcome, region: str) -> Object:
-    return merged(stored(obj), conflict.mark_patch(outcome, SPEC, other_region=region))
+    return merged(stored(obj), pairs.mark_patch(outcome, SPEC, other_region=region))
 
 
 @pytest.mark.parametrize("obj", [config_map(a="1"), deployment(replicas=3)])
@@ -141,15 +141,15 @@ def test_a_change_of_the_copy_comes_back_awake_and_in_the_sources_namespace() ->
     first = decide_pair(*sides(stored(origin), None, spec=spec, link=link), spec=spec)
     want = desired_of(stored(origin), spec, link)
     copy = stored(plan.applied_body(want, spec, link, observed_at=1.0, home="eu", last_common=first.common), uid="us-1")
-    origin = merged(stored(origin), conflict.mark_patch(first, spec, other_region="us"))
+    origin = merged(stored(origin), pairs.mark_patch(first, spec, other_region="us"))
     copy["spec"]["template"]["spec"]["containers"][0]["image"] = "shop:2"
     outcome = decide_pair(*sides(origin, copy, spec=spec, link=link), spec=spec)
     assert outcome.kind is OutcomeKind.TO_SOURCE
-    back = conflict.pair_body(copy, origin, spec, link, outcome, observed_at=2.0)
+    back = pairs.source_body(copy, origin, spec, link, outcome, observed_at=2.0)
     assert (back["metadata"]["namespace"], back["spec"]["replicas"]) == ("shop", 3)
     assert back["metadata"]["labels"]["regent.dev/region"] == "eu"
     assert marks.REPLICAS not in back["metadata"]["annotations"]
-    copy = merged(copy, conflict.mark_patch(outcome, spec, other_region="eu"))
+    copy = merged(copy, pairs.mark_patch(outcome, spec, other_region="eu"))
     settled = decide_pair(*sides(stored(back), copy, spec=spec, link=link), spec=spec)
     assert settled.kind is OutcomeKind.NOTHING
 
@@ -157,13 +157,14 @@ def test_a_change_of_the_copy_comes_back_awake_and_in_the_sources_namespace() ->
 def test_an_object_that_comes_from_the_target_is_awake_in_the_source() -> None:
     copy = stored(deployment(replicas=2), uid="us-1")
     outcome = decide_pair(*sides(None, copy, spec=SPEC, link=LINK), spec=SPEC)
-    body = conflict.pair_body(copy, None, SPEC, LINK, outcome, observed_at=1.0)
+    body = pairs.source_body(copy, None, SPEC, LINK, outcome, observed_at=1.0)
     assert body["spec"]["replicas"] == 2
 
 
 def test_copies_of_other_policies_are_left_alone() -> None:
     other = copied(config_map(a="1"), Outcome(kind=OutcomeKind.MARK, reason="", common="x"))
     other["metadata"]["labels"][marks.POLICY_LABEL] = "other"
+    other["metadata"]["annotations"][marks.POLICY_NAME] = "shop/other"
     outcome = decide_pair(*sides(stored(config_map(a="2")), other, spec=SPEC, link=LINK), spec=SPEC)
     assert (outcome.kind, outcome.reason) == (OutcomeKind.CONFLICT, "OtherPolicy")
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from regent.domain.labels import query_text
 from regent.domain.replication import kinds
 from regent.domain.replication.model import Category, KindChoice, KindRef, ResourceSelector, StorageDriver
-from regent.domain.replication.selection import hot, selected
+from regent.domain.replication.selection import MAX_QUERY, common_query, hot, selected
 from tests.fakes.replication import config_map, replication_spec
 
 CART = KindChoice(group="shop.example.com", version="v1", kind="Cart", include_status=True)
@@ -30,7 +31,10 @@ def names(**options: Any) -> list[str]:
         ),
         ({"category": Category.NETWORK}, ["Service", "GRPCRoute", "HTTPRoute", "Ingress", "NetworkPolicy"]),
         ({"category": Category.STORAGE}, ["PersistentVolumeClaim", "VolumeReplication"]),
-        ({"category": Category.STORAGE, "storage": StorageDriver.VOL_SYNC}, ["PersistentVolumeClaim"]),
+        (
+            {"category": Category.STORAGE, "storage": StorageDriver.VOL_SYNC},
+            ["PersistentVolumeClaim", "ReplicationSource"],
+        ),
         ({"category": Category.STATE, "kinds": (CART,)}, ["Cart"]),
         ({"category": Category.WORKLOAD, "kinds": (KindChoice(kind="CronJob"),)}, ["CronJob"]),
         ({"category": Category.CONFIG, "kinds": (KindChoice(kind="Secret"),)}, []),
@@ -38,6 +42,25 @@ def names(**options: Any) -> list[str]:
 )
 def test_kinds(options: dict[str, Any], expected: list[str]) -> None:
     assert sorted(names(**options)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("driver", "listed", "read"),
+    [
+        (StorageDriver.VOL_SYNC, (), True),
+        (StorageDriver.VOL_SYNC, ("ReplicationDestination",), True),
+        (StorageDriver.VOL_SYNC, ("ReplicationSource",), False),
+        (StorageDriver.VOLUME_REPLICATION, (), False),
+    ],
+)
+def test_what_receives_data_is_read_and_never_copied(
+    driver: StorageDriver, listed: tuple[str, ...], read: bool
+) -> None:
+    chosen = tuple(KindChoice(kind=kind) for kind in listed)
+    selector = ResourceSelector(category=Category.STORAGE, storage=driver, kinds=chosen)
+    assert kinds.reads_destinations(selector) is read
+    assert kinds.REPLICATION_DESTINATION not in kinds.kinds_of(selector)
+    assert kinds.unknown_kinds(selector) == ()
 
 
 def test_a_secret_is_never_selected_unless_it_is_asked_for() -> None:
@@ -104,3 +127,49 @@ def test_hot_and_cold(accesses: str | None, label: str | None, expected: bool) -
     obj["metadata"]["annotations"] = {} if accesses is None else {"regent.dev/accesses-per-day": accesses}
     obj["metadata"]["labels"] = {} if label is None else {"regent.dev/hot": label}
     assert hot(obj, replication_spec(hot_accesses=10)) is expected
+
+
+def expression(key: Any, operator: str, *values: Any) -> dict[str, Any]:
+    return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        ({}, ""),
+        ({"matchLabels": {"b": "2", "a.example/app": "shop"}}, "a.example/app=shop,b=2"),
+        (
+            {"matchExpressions": [expression("a", "In", "x", "y"), expression("b", "NotIn", "z")]},
+            "a in (x,y),b notin (z)",
+        ),
+        ({"matchExpressions": [expression("a", "Exists"), expression("b", "DoesNotExist")]}, "a,!b"),
+        # What a server would refuse, or read in another way, is not sent to it: a watch would fail for ever.
+        ({"matchLabels": {"a": "b,c=d"}}, ""),
+        ({"matchLabels": {"a": "b/c"}}, ""),
+        ({"matchLabels": {"a": ""}}, ""),
+        ({"matchLabels": {"a": 1}}, ""),
+        ({"matchLabels": {"a..b/c": "d"}}, ""),
+        ({"matchLabels": {"/c": "d"}}, ""),
+        ({"matchLabels": {"a": "x" * 64}}, ""),
+        ({"matchExpressions": [expression("a", "Like", "b")]}, ""),
+        ({"matchExpressions": [expression("a", "In")]}, ""),
+        ({"matchExpressions": [expression("a", "Exists", "b")]}, ""),
+        ({"matchExpressions": [expression("a)", "Exists")]}, ""),
+        ({"matchExpressions": [expression(None, "Exists")]}, ""),
+    ],
+)
+def test_a_selector_as_the_text_of_a_query(selector: dict[str, Any], text: str) -> None:
+    assert query_text(selector) == text
+
+
+def choosing(**labels: str) -> ResourceSelector:
+    return ResourceSelector(category=Category.CONFIG, selector={"matchLabels": labels})
+
+
+def test_the_server_selects_only_where_all_selections_agree() -> None:
+    assert common_query([choosing(app="shop"), choosing(app="shop")]) == "app=shop"
+    assert common_query([choosing(app="shop"), choosing(app="other")]) == ""
+    assert common_query([choosing(app="shop"), ResourceSelector(category=Category.CONFIG)]) == ""
+    assert common_query([]) == ""
+    many = {f"label-{number}": "x" * 60 for number in range(MAX_QUERY // 60)}
+    assert common_query([choosing(**many)]) == ""

@@ -56,6 +56,18 @@ ASLEEP: list[tuple[str, Object, Object, dict[str, str]]] = [
         {"replicationState": "secondary"},
         {marks.REPLICATION_STATE: "primary"},
     ),
+    (
+        "sender",
+        object_of(kinds.REPLICATION_SOURCE, "v", {"sourcePVC": "data", "paused": False}),
+        {"paused": True},
+        {marks.PAUSED: "false"},
+    ),
+    (
+        "sender that rests",
+        object_of(kinds.REPLICATION_SOURCE, "v", {"sourcePVC": "data", "paused": True}),
+        {"paused": True},
+        {marks.PAUSED: "true"},
+    ),
 ]
 
 
@@ -82,7 +94,9 @@ def test_waking_gives_what_the_source_was(obj: Object) -> None:
     assert shape.awake(woken) is None, "what is awake is not woken again"
 
 
-@pytest.mark.parametrize("obj", [case[1] for case in ASLEEP if case[0] != "volume"])
+@pytest.mark.parametrize(
+    "obj", [case[1] for case in ASLEEP if case[0] not in ("volume", "sender", "sender that rests")]
+)
 def test_running_copies_are_as_the_source(obj: Object) -> None:
     assert copy_of(obj, Standby.RUNNING) == normalise(obj)
 
@@ -90,6 +104,17 @@ def test_running_copies_are_as_the_source(obj: Object) -> None:
 def test_a_volume_is_never_primary_twice() -> None:
     obj = object_of(kinds.VOLUME_REPLICATION, "v", {"replicationState": "primary"})
     assert copy_of(obj, Standby.RUNNING)["spec"]["replicationState"] == "secondary"
+
+
+def test_the_data_of_a_volume_is_never_sent_from_two_regions() -> None:
+    """Fails when a standby that runs overwrites what it was sent, or a sender that was woken forgets what it was."""
+    obj = object_of(kinds.REPLICATION_SOURCE, "v", {"sourcePVC": "data"})
+    copy = copy_of(obj, Standby.RUNNING)
+    assert copy["spec"]["paused"] is True
+    # The direction has turned round before the copy was woken: what it was in its source is not forgotten.
+    assert notes_of(copy_of(copy)) == {marks.PAUSED: "false"}
+    waking = shape.awake(copy)
+    assert waking == {"metadata": {"annotations": {marks.PAUSED: None}}, "spec": {"paused": False}}
 
 
 def test_an_autoscaled_running_copy_has_its_own_replicas() -> None:

@@ -103,6 +103,22 @@ def test_what_was_created_counts_as_applied() -> None:
     assert as_applied(owned(both[-1], other)) is None
 
 
+def test_what_becomes_a_copy_goes_over_with_its_content() -> None:
+    """Fails when something in an object that was taken over can never be removed, or a controller loses what it set."""
+    made = entry("kubectl", "Apply", {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:ports": {"k:80": {}}}})
+    status = entry("controller", "Update", {"f:status": {}}, subresource="status")
+    scaled = entry("autoscaler", "Update", {"f:spec": {"f:replicas": {}}}, subresource="scale")
+    edited = entry("editor", "Update", {"f:spec": {"f:ports": {"k:90": {}}}})
+    moved = as_applied(owned(made, status, scaled, edited), whole=True)
+    assert moved is not None
+    assert moved[:-1] == [{**made, "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}}}, status, scaled]
+    mine = moved[-1]
+    assert (mine["manager"], mine["operation"]) == ("regent-replication", "Apply")
+    assert mine["fieldsV1"] == {"f:spec": {"f:ports": {"k:80": {}, "k:90": {}}}}
+    assert as_applied(owned(*moved), whole=True) is None
+    assert as_applied(owned(made, status)) is None
+
+
 @pytest.mark.parametrize("junk", [{}, {"metadata": None}, owned(7, "x"), {"metadata": {"managedFields": "x"}}])
 def test_nothing_to_correct(junk: dict[str, Any]) -> None:
     assert as_applied(junk) is None

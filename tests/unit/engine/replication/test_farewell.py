@@ -46,6 +46,22 @@ async def test_copies_go_with_their_policy_and_nothing_else_does() -> None:
     assert len(world.clusters[EU]._objects[CONFIG_MAPS]) == 5
 
 
+async def test_with_both_directions_only_what_is_not_at_home_goes() -> None:
+    """Fails when an original is deleted, in either region: by the end of the policy, or as if somebody had deleted the
+    copy."""
+    world = CopyWorld()
+    world.put(EU, "ours")
+    world.put(US, "theirs")
+    world.policy(deletionPolicy="Delete", direction="Bidirectional")
+    async with world.running():
+        await asyncio.sleep(10)
+        assert world.names(EU) == world.names(US) == ["ours", "theirs"]
+        await delete(world)
+        await asyncio.sleep(10)
+        assert found(world) is None
+    assert (world.names(EU), world.names(US)) == (["ours", "theirs"], ["theirs"])
+
+
 async def test_the_finalizer_is_there_before_the_first_copy() -> None:
     """Else a policy that is deleted at once would leave what it had made by then."""
     world = CopyWorld()

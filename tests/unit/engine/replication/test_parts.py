@@ -8,6 +8,7 @@ import pytest
 
 from regent.domain.errors import ConflictError
 from regent.domain.replication.model import Trigger, TriggerMode
+from regent.engine.replication.listing import Listing
 from regent.engine.replication.pace import Pace
 from regent.engine.replication.passes import due
 from regent.engine.replication.reflection import Reflection
@@ -111,9 +112,10 @@ def test_time_never_goes_back() -> None:
 def test_a_list_does_not_undo_what_came_since_it_began() -> None:
     seen = reflection()
     seen.observe(obj("old", 1, "old"))
-    mark = seen.mark()
+    listing = Listing(seen)
     seen.observe(obj("new", 9, "new"))
-    seen.replace_all([obj("third", 3, "third")], mark=mark)
+    listing.add(obj("third", 3, "third"))
+    list(listing.finish())
     assert seen.get(("n", "old")) is None
     assert seen.get(("n", "new")) is not None
     assert seen.get(("n", "third")) is not None

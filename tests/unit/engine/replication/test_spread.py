@@ -78,4 +78,4 @@ def test_partial_and_full_do_not_wait_for_anybody() -> None:
     assert not partial.visit({"us": None}, now=0.0)
     assert [partial.chosen("us")(kinds.CONFIG_MAP, obj) for obj in (hot, config_map("cold"))] == [True, False]
     full = Spread(replication_spec())
-    assert full.chosen("us")(kinds.CONFIG_MAP, config_map("cold"))
+    assert full.chosen("us") is None, "all of them"

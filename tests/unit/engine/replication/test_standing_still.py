@@ -10,6 +10,7 @@ from regent.api.v1alpha1.convert_failoverpolicy import policy_spec
 from regent.api.v1alpha1.convert_replicationpolicy import replication_spec
 from regent.domain.errors import ConflictError
 from regent.domain.failover.fence import Fence
+from regent.domain.replication import kinds
 from regent.domain.replication.model import Link as Way
 from regent.domain.replication.plan import Action, ActionKind
 from regent.engine.queue import Key, KeyedQueue
@@ -19,12 +20,14 @@ from regent.engine.replication.looking import ItemKey, Look, Tracked
 from regent.engine.replication.reflection import Reflection
 from regent.engine.replication.runs import ReplicationInRuns
 from regent.engine.replication.scope import scope_of
+from regent.engine.replication.transfers import Transfers
 from regent.engine.resources import (
     DEPLOYMENTS,
     FAILOVER_POLICIES,
     FAILOVERS,
     REGIONS,
     REPLICATION_POLICIES,
+    Resource,
 )
 from regent.engine.store import Store
 from tests.fakes.clock import FakeClock
@@ -49,7 +52,10 @@ class Scene:
                 "spec": {
                     "source": {"followPolicy": "app"} if follow else {"region": EU},
                     "targets": [{"region": US}, *([{"region": EU}] if follow else [])],
-                    "resources": [{"category": "Workload"}],
+                    "resources": [
+                        {"category": "Workload"},
+                        {"category": "Storage", "storage": {"driver": "VolSync"}},
+                    ],
                 },
             },
         )
@@ -186,9 +192,8 @@ async def test_a_copy_that_was_woken_since_it_was_looked_at_is_not_put_to_sleep_
     tracked = Tracked(
         kind=kind_of(source), source=reflections[0], target=reflections[1], selectors=(), include_status=False, wave=5
     )
-    copier = Copier(
-        scene.spec, way, access=access, leadership=FakeLeadership(), clock=FakeClock(), metrics=FakeMetrics()
-    )
+    transfers = Transfers(namespace=SHOP, policy=SHOP, shown=(), metrics=FakeMetrics())
+    copier = Copier(scene.spec, way, access=access, leadership=FakeLeadership(), clock=FakeClock(), transfers=transfers)
     made = Action(kind=ActionKind.APPLY, reason="Missing")
     key = ItemKey(DEPLOYMENTS, "web")
     copy = await copier.write(tracked, Look(key, source, None, wanted, made), made)
@@ -225,10 +230,15 @@ async def test_a_run_names_and_wakes_what_sleeps_and_nothing_else() -> None:
     stored = scene.store.get(FAILOVER_POLICIES, SHOP, "app")
     assert stored is not None
     policy, _ = policy_spec(stored)
-    assert await runs.asleep(policy, US) == ["Deployment copy"]
+    kind = kinds.REPLICATION_SOURCE
+    senders = Resource(kind.group, kind.version, kind.plural, kind.kind)
+    sender = {"namespace": SHOP, "name": "data", "labels": labels, "annotations": {"regent.dev/paused": "false"}}
+    target.put(senders, {"metadata": sender, "spec": {"paused": True}})
+    assert await runs.asleep(policy, US) == ["ReplicationSource data", "Deployment copy"]
     await runs.wake(policy, US, fence=Fence(8, 1, 900))
     copy = await target.get(DEPLOYMENTS, SHOP, "copy")
     assert copy["spec"]["replicas"] == 4
+    assert (await target.get(senders, SHOP, "data"))["spec"]["paused"] is False
     assert copy["metadata"]["annotations"]["regent.dev/fence"] == "8.1.900"
     assert await runs.asleep(policy, US) == []
     assert (await target.get(DEPLOYMENTS, SHOP, "foreign"))["spec"]["replicas"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,40 @@ async def test_a_kind_that_its_category_does_not_copy_is_named_and_not_left_out_
         ready = next(item for item in world.status["conditions"] if item["type"] == "Ready")
         assert (ready["status"], ready["reason"]) == ("False", "KindNotInCategory")
         assert "Secret" in ready["message"]
+
+
+def selecting(app: str, *kinds: str) -> dict[str, Any]:
+    listed = [{"kind": kind} for kind in kinds]
+    return {"category": "Config", "kinds": listed, "selector": {"matchLabels": {"app": app}}}
+
+
+async def test_what_loses_its_label_loses_its_copy_and_gets_it_again_with_the_label() -> None:
+    world = CopyWorld()
+    for name in ("one", "two"):
+        world.label(EU, name, "shop")
+    world.label(EU, "three", "other")
+    world.policy(resources=[selecting("shop", "ConfigMap")])
+    async with world.running():
+        await asyncio.sleep(5)
+        assert [world.data(US, name) is not None for name in ("one", "two", "three")] == [True, True, False]
+        queries = {stream.view.selector for stream in world.clusters[EU]._streams}
+        assert queries == {"app=shop"}
+        assert {stream.view.selector for stream in world.clusters[US]._streams} == {""}, "foreign objects matter there"
+        world.label(EU, "one", "other")
+        await asyncio.sleep(10)
+        assert [world.data(US, name) is not None for name in ("one", "two")] == [False, True]
+        assert world.status["state"] == "InSync"
+        world.label(EU, "one", "shop")
+        await asyncio.sleep(10)
+        assert world.data(US, "one") is not None
+
+
+async def test_selections_that_differ_are_made_here() -> None:
+    world = CopyWorld()
+    for name, app in (("one", "shop"), ("two", "other"), ("three", "third")):
+        world.label(EU, name, app)
+    world.policy(resources=[selecting("shop", "ConfigMap"), selecting("other", "ConfigMap")])
+    async with world.running():
+        await asyncio.sleep(5)
+        assert [world.data(US, name) is not None for name in ("one", "two", "three")] == [True, True, False]
+        assert {stream.view.selector for stream in world.clusters[EU]._streams} == {""}
